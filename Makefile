@@ -1,0 +1,76 @@
+# somamem: the extension, its courier, and the commands around them.
+#
+#   make            build the extension and the courier
+#   make install    install both into the PostgreSQL that PG_CONFIG names
+#   make demo       install what is missing, run the main job, show it
+#   make test       install what is missing, run every test
+#   make unit       unit tests of core and courier, plain and sanitized
+#   make bench      the table of docs/performance.md
+#   make format     clang-format over src and test
+
+PG_CONFIG ?= pg_config
+VERSION = 0.1
+
+EXTENSION = somamem
+MODULE_big = somamem
+OBJS = src/module.o $(sort $(patsubst %.c,%.o,$(wildcard src/pg/*.c src/outbox/*.c src/worker/*.c src/api/*.c)))
+DATA_built = sql/somamem--$(VERSION).sql
+
+PG_CPPFLAGS = -Isrc
+PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers $(WERROR)
+SHLIB_LINK = build/core/libsmemcore.a
+EXTRA_CLEAN = build sql/somamem--$(VERSION).sql
+
+BUILD_GOALS := $(filter-out demo test unit bench format stage,$(or $(MAKECMDGOALS),all))
+
+ifneq ($(BUILD_GOALS),)
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifeq ($(PGXS),)
+$(error no pg_config: install postgresql-server-dev, or run "make demo", which installs what is missing)
+endif
+# Bitcode for the JIT would triple the build for functions that never run in a plan's inner loop.
+override with_llvm = no
+include $(PGXS)
+endif
+
+# --- core and courier: no PostgreSQL inside -------------------------------
+
+COURIER_CC ?= cc
+COURIER_CFLAGS ?= -O2 -g
+COURIER_WARN = -std=gnu11 -Wall -Wextra $(WERROR)
+COURIER_LIBS = libcurl json-c rdkafka libcrypto
+CORE_OBJS = $(patsubst src/core/%.c,build/core/%.o,$(sort $(wildcard src/core/*.c)))
+COURIER_OBJS = $(patsubst src/courier/%.c,build/courier/%.o,$(sort $(wildcard src/courier/*.c)))
+HEADERS = $(wildcard src/*/*.h)
+
+build/core/%.o: src/core/%.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(COURIER_CC) $(COURIER_CFLAGS) $(COURIER_WARN) -fPIC -Isrc -c $< -o $@
+
+build/courier/%.o: src/courier/%.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(COURIER_CC) $(COURIER_CFLAGS) $(COURIER_WARN) -D_GNU_SOURCE -Isrc $$(pkg-config --cflags $(COURIER_LIBS)) -c $< -o $@
+
+build/core/libsmemcore.a: $(CORE_OBJS)
+	rm -f $@
+	ar rcs $@ $^
+
+build/somamem-courier: $(COURIER_OBJS) build/core/libsmemcore.a
+	$(COURIER_CC) $(COURIER_CFLAGS) -o $@ $^ $$(pkg-config --libs $(COURIER_LIBS))
+
+ifneq ($(BUILD_GOALS),)
+all: build/somamem-courier
+somamem.so: build/core/libsmemcore.a
+$(OBJS): $(HEADERS)
+endif
+
+sql/somamem--$(VERSION).sql: $(sort $(wildcard sql/parts/*.sql))
+	cat $^ > $@
+
+ifneq ($(BUILD_GOALS),)
+install: install-courier
+.PHONY: install-courier
+install-courier: build/somamem-courier
+	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)'
+	$(INSTALL_PROGRAM) build/somamem-courier '$(DESTDIR)$(pkglibdir)/somamem-courier'
+endif

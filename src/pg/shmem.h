@@ -1,0 +1,122 @@
+/*
+ * What sessions, workers and the launcher share.
+ *
+ * One slot per database that has the extension, in it one per sink.  Slots
+ * are claimed and released under SmemShared.lock (exclusive); whoever reads a
+ * slot's identity (oid, pid, latch) holds it shared.  Figures are atomics and
+ * need no lock: each is written by its sink's shipper alone, but for the
+ * three that committing sessions write (committed, unseen_since, woken).
+ * last_error is written and read under the lock.
+ *
+ * The memory is empty after a crash restart; every figure is built again by
+ * the shipper that attaches.
+ */
+#ifndef SMEM_PG_SHMEM_H
+#define SMEM_PG_SHMEM_H
+
+#include "core/frame.h"
+#include "core/sink.h"
+
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+
+#define SMEM_MAX_DATABASES 64
+#define SMEM_ERROR_LEN 256
+#define SMEM_SEGMENTS 8
+
+typedef enum SmemWorkerState
+{
+	/* No process, and none wanted yet. */
+	SMEM_WORKER_STOPPED = 0,
+	/* Registered with the postmaster, not yet running. */
+	SMEM_WORKER_STARTING,
+	/* Attached: pid and latch are valid. */
+	SMEM_WORKER_RUNNING,
+	/* Exited by itself or killed; the launcher starts it again at restart_at. */
+	SMEM_WORKER_BACKOFF
+} SmemWorkerState;
+
+typedef struct SmemSinkSlot
+{
+	/* identity, under SmemShared.lock */
+	SmemWorkerState state;
+	pid_t		pid;
+	pid_t		courier_pid;
+	Latch	   *latch;			/* the shipper's process latch, lives in shared memory */
+	TimestampTz started_at;
+	TimestampTz restart_at;
+	int			failures;		/* exits in a row that were too quick */
+	char		last_error[SMEM_ERROR_LEN];
+
+	/* written by committing sessions */
+	pg_atomic_uint32 woken;		/* 1: the latch was set and no snapshot was taken since */
+	pg_atomic_uint64 unseen_since;	/* TimestampTz of the first commit since the last snapshot, or 0 */
+
+	/* written by the shipper */
+	pg_atomic_uint64 done;		/* of SmemDatabaseSlot.committed, how many need nothing more */
+	pg_atomic_uint64 oldest_pending;	/* TimestampTz, or 0 */
+	pg_atomic_uint64 last_success;	/* TimestampTz, or 0 */
+	pg_atomic_uint64 beat;		/* TimestampTz of its last turn */
+	pg_atomic_uint32 parked;
+	pg_atomic_uint32 dead;
+	pg_atomic_uint32 circuit;	/* SmemCircuit */
+	pg_atomic_uint64 retries;
+	pg_atomic_uint64 xmin_passed;	/* every transaction below is behind the position */
+} SmemSinkSlot;
+
+typedef enum SmemDatabaseState
+{
+	SMEM_DATABASE_FREE = 0,
+	/* A probe shall look, or is looking, whether the extension is there. */
+	SMEM_DATABASE_PROBE,
+	/* It has the extension. */
+	SMEM_DATABASE_ACTIVE,
+	/* Somebody drops or renames it: no worker may run. */
+	SMEM_DATABASE_QUIESCED
+} SmemDatabaseState;
+
+typedef struct SmemDatabaseSlot
+{
+	Oid			oid;
+	SmemDatabaseState state;
+	pid_t		probe_pid;		/* -1: registered, not yet running */
+	int			quiesce_pid;	/* backend that asked for QUIESCED */
+	pg_atomic_uint32 segment;	/* segment that writers append to, plus one; 0: not known */
+	pg_atomic_uint64 committed;	/* rows committed, plus what was pending when the first shipper attached */
+	ConditionVariable delivered;	/* a page was recorded */
+	SmemSinkSlot sink[SMEM_SINKS];
+} SmemDatabaseSlot;
+
+typedef struct SmemShared
+{
+	LWLock	   *lock;
+	pid_t		launcher_pid;
+	Latch	   *launcher_latch;
+	pg_atomic_uint32 rescan;	/* the launcher shall look for databases again */
+	bool		full_reported;	/* more databases than slots, said once */
+	SmemDatabaseSlot database[SMEM_MAX_DATABASES];
+} SmemShared;
+
+/* NULL where the library was not preloaded. */
+extern SmemShared *smem_shared;
+
+extern void smem_shmem_install(void);
+
+/* Raises 55000 unless the library was preloaded. */
+extern void smem_require_preload(void);
+
+/* This database's slot, or NULL.  The pointer stays valid for the life of the server. */
+extern SmemDatabaseSlot *smem_my_database(void);
+
+/* The slot of a database, claimed when there is none; NULL when all are taken.  Lock held exclusive. */
+extern SmemDatabaseSlot *smem_database_claim(Oid oid);
+extern SmemDatabaseSlot *smem_database_find(Oid oid);
+
+/* Wakes the launcher, or the shippers of a database (coalesced unless forced). */
+extern void smem_wake_launcher(void);
+extern void smem_wake_shippers(SmemDatabaseSlot *db, bool force);
+
+#endif

@@ -7,6 +7,24 @@
 
 #define SMEM_BUF_FIRST 256
 
+void *
+smem_alloc(size_t n)
+{
+	return calloc(1, n);
+}
+
+void *
+smem_alloc_raw(size_t n)
+{
+	return malloc(n);
+}
+
+void
+smem_release(void *p)
+{
+	free(p);
+}
+
 void
 smem_buf_init(SmemBuf *buf, size_t max_bytes)
 {

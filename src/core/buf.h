@@ -5,6 +5,7 @@
  * growth was refused (ceiling or memory) keeps what it holds and says so by
  * buf->failed; every later append is ignored, so a caller checks once, at the
  * end.  Bytes are consumed from the front without being moved each time.
+ * What is no run of bytes comes from smem_alloc.
  */
 #ifndef SMEM_CORE_BUF_H
 #define SMEM_CORE_BUF_H
@@ -22,6 +23,13 @@ typedef struct SmemBuf
 	size_t		max;			/* ceiling of size, set by smem_buf_init */
 	bool		failed;			/* an append was refused since the last reset */
 } SmemBuf;
+
+/* Zeroed memory, or NULL; smem_release takes NULL too. */
+extern void *smem_alloc(size_t n);
+
+/* Memory whose content is the caller's to fill in. */
+extern void *smem_alloc_raw(size_t n);
+extern void smem_release(void *p);
 
 extern void smem_buf_init(SmemBuf *buf, size_t max_bytes);
 extern void smem_buf_free(SmemBuf *buf);

@@ -1,0 +1,24 @@
+/*
+ * Encodings of text: percent, JSON string, hexadecimal.  All append to a buffer.
+ */
+#ifndef SMEM_CORE_ENCODE_H
+#define SMEM_CORE_ENCODE_H
+
+#include "core/frame.h"
+
+/* A part of a key: % and / become %25 and %2F, everything else stays. */
+extern void smem_encode_part(SmemBuf *buf, SmemStr s);
+
+/* Everything but RFC 3986's unreserved characters becomes %XX with capital digits. */
+extern void smem_encode_percent(SmemBuf *buf, SmemStr s);
+
+/* A JSON string with its quotes.  The text is UTF-8. */
+extern void smem_encode_json(SmemBuf *buf, SmemStr s);
+
+/* Bytes as small hexadecimal digits. */
+extern void smem_encode_hex(SmemBuf *buf, const unsigned char *bytes, size_t n);
+
+/* UTF-8 text cut to at most max bytes, never inside a character. */
+extern SmemStr smem_cut_text(SmemStr s, size_t max_bytes);
+
+#endif

@@ -1,0 +1,109 @@
+/*
+ * One life of a Kafka producer: librdkafka, and nothing of it outside.
+ *
+ * librdkafka sends, waits, reconnects and retries by itself, and keeps the
+ * order of a partition while it does.  A failure that it cannot cure ends its
+ * life ("gapless": nothing behind the failure is sent).  Its user then purges
+ * it, gets every message back, closes it and opens the next one.
+ *
+ * Threads of librdkafka touch nothing of ours but a counter and a descriptor
+ * that the loop watches: every report is fetched by smem_producer_poll.
+ */
+#ifndef SMEM_COURIER_PRODUCER_H
+#define SMEM_COURIER_PRODUCER_H
+
+#include <stdatomic.h>
+
+#include <librdkafka/rdkafka.h>
+
+#include "core/error.h"
+#include "core/time.h"
+#include "courier/event.h"
+#include "courier/loop.h"
+#include "courier/properties.h"
+
+typedef enum SmemProduced
+{
+	SMEM_PRODUCED_OK,
+	SMEM_PRODUCED_FULL,			/* try again after a report */
+	SMEM_PRODUCED_TOO_LARGE,	/* this message can never be sent */
+	SMEM_PRODUCED_TROUBLE		/* this producer sends no more */
+} SmemProduced;
+
+typedef enum SmemRefusal
+{
+	SMEM_REFUSAL_TOO_LARGE,
+	SMEM_REFUSAL_INVALID
+} SmemRefusal;
+
+typedef struct SmemProducer SmemProducer;
+
+/* What poll reports.  A message that was handed over comes back in exactly one of the first three. */
+typedef struct SmemReports
+{
+	/* The offset is -1 where the broker has the message but did not say where. */
+	void		(*delivered) (void *arg, void *message, int32_t partition, int64_t offset);
+
+	/* The broker refused the message's batch because of what that holds; alone: there was no other. */
+	void		(*refused) (void *arg, void *message, SmemRefusal why, bool alone);
+
+	/* Not sent, or nobody knows. */
+	void		(*returned) (void *arg, void *message);
+
+	/* Follows the messages of a refused batch; the life is over. */
+	void		(*batch_refused) (void *arg, SmemRefusal why, uint32_t rows, size_t bytes);
+
+	/* For the state: what went wrong; fatal where the life is over. */
+	void		(*trouble) (void *arg, bool fatal, bool all_down, const char *text);
+} SmemReports;
+
+struct SmemProducer
+{
+	rd_kafka_t *rk;				/* NULL while closed */
+	rd_kafka_topic_t *topic;
+	rd_kafka_queue_t *queue;
+	SmemLoop   *loop;
+	int			fd;				/* readable when the queue has something */
+	bool		woken;
+	bool		proven;			/* something was delivered in this life */
+	uint32_t	held;			/* messages handed over and not come back */
+	atomic_int	partitions;		/* 0 until the topic is known */
+	SmemBuf		heard;			/* of each partition: Heard */
+};
+
+/* False and the reason, which repeats no secret. */
+extern bool smem_producer_open(SmemProducer *prod, SmemLoop *loop, const char *topic,
+							   const SmemProperties *props, SmemError *err);
+
+/* Must hold no message, unless the program ends.  Callable twice; never waits for the network. */
+extern void smem_producer_close(SmemProducer *prod);
+
+/*
+ * Waits, for a moment at most, until the threads of what was closed are gone;
+ * true when they are.  Until then messages and producer must stay in memory
+ * where messages were held at the close.
+ */
+extern bool smem_producer_settle(void);
+
+/*
+ * Says whether a message with this key may be handed over now.
+ *
+ * A broker checks the sequence of a producer only from the first message on
+ * that it has seen of it.  Until then a first batch may fail and a second one,
+ * already on its way, pass: so a partition that has not answered in this life
+ * gets one message, and the others wait for its report.
+ */
+extern bool smem_producer_admits(SmemProducer *prod, SmemStr key, SmemTime now);
+
+/* The event must stay as it is until the message comes back.  Only TROUBLE sets text. */
+extern SmemProduced smem_producer_send(SmemProducer *prod, const SmemEvent *ev, SmemStr source,
+									   void *message, SmemTime now, SmemError *err);
+
+/* Fetches what there is, without waiting. */
+extern void smem_producer_poll(SmemProducer *prod, const SmemReports *reports, void *arg,
+							   SmemTime now);
+
+/* Gives back what was not sent yet, or all of it. */
+extern void smem_producer_purge(SmemProducer *prod, bool in_flight_too);
+
+#endif

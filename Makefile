@@ -9,17 +9,17 @@
 #   make format     clang-format over src and test
 
 PG_CONFIG ?= pg_config
-VERSION = 0.1
+SMEM_VERSION = 0.1
 
 EXTENSION = somamem
 MODULE_big = somamem
 OBJS = src/module.o $(sort $(patsubst %.c,%.o,$(wildcard src/pg/*.c src/outbox/*.c src/worker/*.c src/api/*.c)))
-DATA_built = sql/somamem--$(VERSION).sql
+DATA_built = sql/somamem--$(SMEM_VERSION).sql
 
 PG_CPPFLAGS = -Isrc
-PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers $(WERROR)
+PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -Wno-clobbered $(WERROR)
 SHLIB_LINK = build/core/libsmemcore.a
-EXTRA_CLEAN = build sql/somamem--$(VERSION).sql
+EXTRA_CLEAN = build sql/somamem--$(SMEM_VERSION).sql
 
 BUILD_GOALS := $(filter-out demo test unit bench format stage,$(or $(MAKECMDGOALS),all))
 
@@ -64,7 +64,7 @@ somamem.so: build/core/libsmemcore.a
 $(OBJS): $(HEADERS)
 endif
 
-sql/somamem--$(VERSION).sql: $(sort $(wildcard sql/parts/*.sql))
+sql/somamem--$(SMEM_VERSION).sql: $(sort $(wildcard sql/parts/*.sql))
 	cat $^ > $@
 
 ifneq ($(BUILD_GOALS),)

@@ -91,7 +91,7 @@ CREATE TABLE somamem.shipment
 	bytes		bigint NOT NULL DEFAULT 0,
 	ids			bigint[],
 	delivered_at timestamptz[],
-	receipts	jsonb,
+	receipts	text,
 	first_id	bigint,
 	last_id		bigint,
 	PRIMARY KEY (sink, id)
@@ -116,6 +116,7 @@ CREATE TABLE somamem.parked
 	PRIMARY KEY (sink, id)
 );
 CREATE INDEX parked_session ON somamem.parked (sink, tenant, session_id, id);
+CREATE INDEX parked_oldest ON somamem.parked (sink, commit_at) WHERE state <> 'delayed';
 CREATE INDEX parked_due ON somamem.parked (sink, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
 CREATE TABLE somamem.dead_letter

@@ -18,4 +18,7 @@ extern int	smem_ring_current(void);
  */
 extern void smem_ring_maintain(void);
 
+/* Whether a sealed segment waits for the sinks' positions to pass it.  Outside a transaction. */
+extern bool smem_ring_waits(void);
+
 #endif

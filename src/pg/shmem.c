@@ -105,7 +105,8 @@ smem_database_claim(Oid oid)
 
 	for (int i = 0; i < SMEM_MAX_DATABASES && db == NULL; i++)
 	{
-		if (smem_shared->database[i].state != SMEM_DATABASE_FREE)
+		if (smem_shared->database[i].state != SMEM_DATABASE_FREE ||
+			smem_shared->database[i].sink[0].pid != 0 || smem_shared->database[i].sink[1].pid != 0)
 			continue;
 		db = &smem_shared->database[i];
 		db->oid = oid;

@@ -16,6 +16,7 @@ typedef struct Level
 
 static Level *levels = NULL;
 static bool rescan_at_commit = false;
+static bool look_at_commit = false;
 
 void
 smem_xact_wrote(int64_t rows)
@@ -38,6 +39,12 @@ void
 smem_xact_rescan_at_commit(void)
 {
 	rescan_at_commit = true;
+}
+
+void
+smem_xact_look_at_commit(void)
+{
+	look_at_commit = true;
 }
 
 /* A savepoint's rows become its parent's, or never were. */
@@ -91,6 +98,8 @@ end_transaction(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			if (levels != NULL && levels->rows > 0)
 				tell_workers(levels->rows);
+			if (look_at_commit && smem_my_database() != NULL)
+				smem_wake_shippers(smem_my_database(), true);
 			if (rescan_at_commit && smem_shared != NULL)
 			{
 				pg_atomic_write_u32(&smem_shared->rescan, 1);
@@ -106,6 +115,7 @@ end_transaction(XactEvent event, void *arg)
 	}
 	levels = NULL;
 	rescan_at_commit = false;
+	look_at_commit = false;
 }
 
 void

@@ -16,4 +16,7 @@ extern void smem_xact_wrote(int64_t rows);
 /* At commit of this transaction the launcher shall look for databases again. */
 extern void smem_xact_rescan_at_commit(void);
 
+/* At commit the shippers of this database shall look around at once. */
+extern void smem_xact_look_at_commit(void);
+
 #endif

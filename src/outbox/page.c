@@ -1,0 +1,202 @@
+#include "postgres.h"
+
+#include "outbox/page.h"
+
+#include "catalog/pg_type.h"
+#include "outbox/row.h"
+#include "pg/query.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+static bool
+is_new(const SmemStep *step, uint64_t xid)
+{
+	return !smem_snapshot_shows(&step->from.snapshot, xid) &&
+		smem_snapshot_shows(&step->to.snapshot, xid);
+}
+
+static void
+add_late(SmemStep *step, uint64_t xid, int *size)
+{
+	if (!is_new(step, xid))
+		return;
+	if (step->nlate == *size)
+	{
+		*size *= 2;
+		step->late = repalloc(step->late, sizeof(uint64) * *size);
+	}
+	step->late[step->nlate++] = xid;
+}
+
+/*
+ * Transactions between the newest one that had ended at the first moment and
+ * the next one to be handed out then: all were in progress, and the snapshot
+ * does not list them.  Found in the index, so that a million savepoints in
+ * between cost nothing.
+ */
+static void
+add_unlisted(SmemStep *step, int *size)
+{
+	static SmemQuery query = {
+		"WITH RECURSIVE late AS ("
+		" (SELECT xid FROM somamem.outbox WHERE xid >= $1 AND xid < $2 ORDER BY xid LIMIT 1)"
+		" UNION ALL"
+		" SELECT (SELECT o.xid FROM somamem.outbox o WHERE o.xid > late.xid AND o.xid < $2 ORDER BY o.xid LIMIT 1)"
+		" FROM late WHERE late.xid IS NOT NULL)"
+		" SELECT xid FROM late WHERE xid IS NOT NULL",
+		2, {XID8OID, XID8OID}
+	};
+	Datum		args[2] = {UInt64GetDatum(step->from.snapshot.xmax), UInt64GetDatum(step->from.next_xid)};
+	uint64		found;
+
+	if (step->from.next_xid <= step->from.snapshot.xmax)
+		return;
+	found = smem_query(&query, args, NULL, 0);
+	for (uint64 i = 0; i < found; i++)
+	{
+		bool		isnull;
+
+		add_late(step, DatumGetUInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)),
+				 size);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+void
+smem_step_begin(SmemStep *step, int64_t after_id)
+{
+	int			size = step->from.snapshot.nxip + 8;
+
+	step->nlate = 0;
+	step->late = palloc(sizeof(uint64) * size);
+	for (int i = 0; i < step->from.snapshot.nxip; i++)
+		add_late(step, step->from.snapshot.xip[i], &size);
+	add_unlisted(step, &size);
+	step->top = smem_last_id();
+	step->read_id = after_id;
+	step->all_read = false;
+}
+
+void
+smem_step_free(SmemStep *step)
+{
+	smem_moment_free(&step->from);
+	smem_moment_free(&step->to);
+	if (step->late != NULL)
+		pfree(step->late);
+	step->late = NULL;
+	step->nlate = 0;
+}
+
+/* Rows of the late transactions among the ids that the earlier step passed.  Ids above those are found by id. */
+static uint64
+query_late(SmemStep *step, int limit)
+{
+	static SmemQuery query = {
+		"SELECT o.* FROM pg_catalog.unnest($1::xid8[]) AS late (xid) CROSS JOIN LATERAL"
+		" (SELECT " SMEM_ROW_COLUMNS " FROM somamem.outbox o WHERE o.xid = late.xid AND o.id > $2 AND o.id <= $3"
+		" ORDER BY o.xid, o.id LIMIT $4) o ORDER BY o.id LIMIT $4",
+		4, {XID8ARRAYOID, INT8OID, INT8OID, INT8OID}
+	};
+	Datum	   *xids = palloc(sizeof(Datum) * (step->nlate + 1));
+	Datum		args[4];
+
+	for (int i = 0; i < step->nlate; i++)
+		xids[i] = UInt64GetDatum(step->late[i]);
+	args[0] = PointerGetDatum(construct_array(xids, step->nlate, XID8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	args[1] = Int64GetDatum(step->read_id);
+	args[2] = Int64GetDatum(step->from.high);
+	args[3] = Int64GetDatum(limit);
+	return smem_query(&query, args, NULL, 0);
+}
+
+static uint64
+query_new(SmemStep *step, int limit)
+{
+	static SmemQuery query = {
+		"SELECT " SMEM_ROW_COLUMNS " FROM somamem.outbox o WHERE o.id > $1 AND o.id <= $2 ORDER BY o.id LIMIT $3",
+		3, {INT8OID, INT8OID, INT8OID}
+	};
+	Datum		args[3] = {
+		Int64GetDatum(Max(step->read_id, step->from.high)), Int64GetDatum(step->top), Int64GetDatum(limit)
+	};
+
+	return smem_query(&query, args, NULL, 0);
+}
+
+/* Visits what a query found.  Returns false when the visitor had enough. */
+static bool
+visit_rows(SmemStep *step, SmemSink sink, uint64 found, SmemRowVisitor visit, void *arg)
+{
+	SPITupleTable *table = SPI_tuptable;
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "somamem row", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext outer = MemoryContextSwitchTo(row_context);
+	bool		more = true;
+
+	for (uint64 i = 0; i < found && more; i++)
+	{
+		SmemOutboxRow row;
+		uint64_t	xid = smem_row_xid(table, i);
+
+		MemoryContextReset(row_context);
+
+		if (step != NULL && !is_new(step, xid))
+		{
+			step->read_id = smem_row_id(table, i);
+			continue;
+		}
+		smem_row_decode(table, i, sink, &row);
+		if (step != NULL)
+			step->read_id = row.row.id;
+		more = visit(&row, arg);
+	}
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(row_context);
+	SPI_freetuptable(table);
+	return more;
+}
+
+void
+smem_step_read(SmemStep *step, SmemSink sink, int max_rows, SmemRowVisitor visit, void *arg)
+{
+	uint64		found;
+
+	if (step->read_id < step->from.high)
+	{
+		if (step->nlate > 0)
+		{
+			found = query_late(step, max_rows);
+			if (!visit_rows(step, sink, found, visit, arg) || found >= (uint64) max_rows)
+				return;
+			max_rows -= (int) found;
+		}
+		step->read_id = step->from.high;
+	}
+	if (step->read_id < step->top)
+	{
+		found = query_new(step, max_rows);
+		if (!visit_rows(step, sink, found, visit, arg) || found >= (uint64) max_rows)
+			return;
+		step->read_id = step->top;
+	}
+	step->all_read = true;
+}
+
+void
+smem_rows_by_id(SmemSink sink, const int64_t *ids, int n, SmemRowVisitor visit, void *arg)
+{
+	static SmemQuery query = {
+		"SELECT " SMEM_ROW_COLUMNS " FROM somamem.outbox o WHERE o.id = ANY ($1) ORDER BY o.id",
+		1, {INT8ARRAYOID}
+	};
+	Datum	   *elements = palloc(sizeof(Datum) * (n + 1));
+	Datum		args[1];
+	uint64		found;
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(ids[i]);
+	args[0] = PointerGetDatum(construct_array(elements, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	found = smem_query(&query, args, NULL, 0);
+	visit_rows(NULL, sink, found, visit, arg);
+}

@@ -1,0 +1,74 @@
+/*
+ * Rows that left the stream: parked until a retry, and dead letters.
+ *
+ * All calls are made inside the transaction that records the page, so that a
+ * row is at any moment in exactly one place: ahead of the position, parked,
+ * dead, or delivered.
+ */
+#ifndef SMEM_OUTBOX_PARK_H
+#define SMEM_OUTBOX_PARK_H
+
+#include "core/sink.h"
+
+#include "datatype/timestamp.h"
+
+typedef struct SmemParked
+{
+	int64_t		id;
+	const char *tenant;
+	const char *session;
+	const char *state;			/* retry, behind, held (takes a counted attempt back), delayed */
+	int			attempts;		/* on a first parking; later ones keep the counted */
+	TimestampTz next_attempt_at;	/* 0: not before its turn comes */
+	TimestampTz commit_at;
+	const char *class;
+	const char *error;
+} SmemParked;
+
+typedef struct SmemDead
+{
+	int64_t		id;
+	const char *class;
+	const char *reason;
+	int			attempts;
+} SmemDead;
+
+/* A parked row whose time has come, with the state it was in. */
+typedef struct SmemDue
+{
+	int64_t		id;
+	bool		head;			/* the first of its session */
+	int			attempts;		/* counted already, this one included */
+	TimestampTz commit_at;
+} SmemDue;
+
+extern void smem_park(SmemSink sink, const SmemParked *rows, int n);
+extern void smem_bury(SmemSink sink, const SmemDead *rows, int n);
+
+/* Takes rows out of parked. */
+extern void smem_unpark(SmemSink sink, const int64_t *ids, int n);
+
+/* Gives the first parked row of each session its turn, where it has none. */
+extern void smem_park_promote(SmemSink sink, const char **tenants, const char **sessions, int n);
+
+/* Whether a row of the session is parked that later rows must wait for. */
+extern bool smem_park_blocks(SmemSink sink, const char *tenant, const char *session);
+
+/* Lets due delayed rows join their sessions; returns how many. */
+extern int	smem_park_wake_delayed(SmemSink sink);
+
+/*
+ * Picks sessions whose turn has come and up to a few rows of each, in order.
+ * Counts an attempt for each head and moves its next turn to lease, in case
+ * nobody lives to tell how this one ended.  Allocates in the current context.
+ */
+extern int	smem_park_due(SmemSink sink, int max_sessions, TimestampTz lease, SmemDue **due);
+
+/* Counts for a starting shipper, and the oldest commit among what is parked (0: none). */
+extern void smem_park_count(SmemSink sink, int64_t *parked, int64_t *delayed, int64_t *dead);
+extern TimestampTz smem_park_oldest(SmemSink sink);
+
+/* When the next parked row is due (0: never). */
+extern TimestampTz smem_park_next(SmemSink sink);
+
+#endif

@@ -1,0 +1,124 @@
+#include "postgres.h"
+
+#include "outbox/position.h"
+
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "catalog/pg_type.h"
+#include "pg/query.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+static void
+load_moment(int first_column, SmemMoment *moment)
+{
+	HeapTuple	tuple = SPI_tuptable->vals[0];
+	TupleDesc	desc = SPI_tuptable->tupdesc;
+	bool		isnull;
+
+	smem_snapshot_parse(SPI_getvalue(tuple, desc, first_column), &moment->snapshot);
+	moment->high = DatumGetInt64(SPI_getbinval(tuple, desc, first_column + 1, &isnull));
+	moment->next_xid = DatumGetUInt64(SPI_getbinval(tuple, desc, first_column + 2, &isnull));
+}
+
+void
+smem_position_load(SmemSink sink, SmemPosition *position)
+{
+	static SmemQuery query = {
+		"SELECT from_snapshot, from_high, from_next_xid, to_snapshot, to_high, to_next_xid, after_id"
+		" FROM somamem.shipment WHERE sink = $1 ORDER BY id DESC LIMIT 1",
+		1, {TEXTOID}
+	};
+	Datum		args[1] = {CStringGetTextDatum(smem_sink_name(sink))};
+	bool		isnull;
+
+	memset(position, 0, sizeof(*position));
+	smem_moment_zero(&position->from);
+	if (smem_query(&query, args, NULL, 1) == 0)
+		return;
+	load_moment(1, &position->from);
+	(void) SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4, &isnull);
+	if (isnull)
+		return;
+	position->in_step = true;
+	load_moment(4, &position->to);
+	position->after_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 7, &isnull));
+}
+
+static Datum
+int8_array(const int64_t *values, int n, Oid type)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * (n + 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(values[i]);
+	return PointerGetDatum(construct_array(elements, n, type, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+void
+smem_position_record(SmemSink sink, const SmemPosition *position, const SmemPage *page)
+{
+	static SmemQuery query = {
+		"INSERT INTO somamem.shipment (sink, system_identifier, from_snapshot, from_high, from_next_xid,"
+		" to_snapshot, to_high, to_next_xid, after_id, oldest_commit_at, rows, bytes, ids, delivered_at,"
+		" receipts, first_id, last_id)"
+		" VALUES ($1, $2, $3::pg_snapshot, $4, $5, $6::pg_snapshot, $7, $8, $9, $10, $11, $12, $13, $14,"
+		" $15, $16, $17)",
+		17, {TEXTOID, INT8OID, TEXTOID, INT8OID, XID8OID, TEXTOID, INT8OID, XID8OID, INT8OID,
+		TIMESTAMPTZOID, INT4OID, INT8OID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTOID, INT8OID, INT8OID}
+	};
+	Datum		args[17] = {0};
+	char		nulls[18] = "                 ";
+	int64_t		first = PG_INT64_MAX;
+	int64_t		last = 0;
+
+	args[0] = CStringGetTextDatum(smem_sink_name(sink));
+	args[1] = Int64GetDatum((int64) GetSystemIdentifier());
+	args[2] = CStringGetTextDatum(smem_snapshot_text(&position->from.snapshot));
+	args[3] = Int64GetDatum(position->from.high);
+	args[4] = UInt64GetDatum(position->from.next_xid);
+	if (position->in_step)
+	{
+		args[5] = CStringGetTextDatum(smem_snapshot_text(&position->to.snapshot));
+		args[6] = Int64GetDatum(position->to.high);
+		args[7] = UInt64GetDatum(position->to.next_xid);
+		args[8] = Int64GetDatum(position->after_id);
+	}
+	else
+	{
+		nulls[5] = nulls[6] = nulls[7] = 'n';
+		args[8] = Int64GetDatum(0);
+	}
+	args[10] = Int32GetDatum(page->rows);
+	args[11] = Int64GetDatum(page->bytes);
+	if (page->rows > 0)
+	{
+		for (int i = 0; i < page->rows; i++)
+		{
+			first = Min(first, page->ids[i]);
+			last = Max(last, page->ids[i]);
+		}
+		args[9] = TimestampTzGetDatum(page->oldest_commit_at);
+		args[12] = int8_array(page->ids, page->rows, INT8OID);
+		args[13] = int8_array(page->delivered_at, page->rows, TIMESTAMPTZOID);
+		args[14] = CStringGetTextDatum(page->receipts);
+		args[15] = Int64GetDatum(first);
+		args[16] = Int64GetDatum(last);
+	}
+	else
+		nulls[9] = nulls[12] = nulls[13] = nulls[14] = nulls[15] = nulls[16] = 'n';
+	smem_query(&query, args, nulls, 0);
+}
+
+void
+smem_ship_gate(void)
+{
+	XLogRecPtr	lsn = GetXLogInsertRecPtr();
+	uint64		offset = lsn % XLOG_BLCKSZ;
+
+	/* Right behind a page's header nothing is written yet, and XLogFlush would complain. */
+	if (offset == SizeOfXLogShortPHD || offset == SizeOfXLogLongPHD)
+		lsn -= offset;
+	XLogFlush(lsn);
+}

@@ -1,0 +1,47 @@
+/*
+ * How far a sink has come, and the log of what it acknowledged.
+ *
+ * A position is a moment up to which everything is settled, and, inside a
+ * step to a later moment, the id up to which that step's rows are settled.
+ * Settled means delivered, parked or dead: somebody else's table has it.
+ */
+#ifndef SMEM_OUTBOX_POSITION_H
+#define SMEM_OUTBOX_POSITION_H
+
+#include "core/sink.h"
+#include "outbox/snapshot.h"
+
+#include "datatype/timestamp.h"
+
+typedef struct SmemPosition
+{
+	SmemMoment	from;
+	bool		in_step;
+	SmemMoment	to;				/* while in_step */
+	int64_t		after_id;		/* while in_step */
+} SmemPosition;
+
+/* What one recorded page says of its rows; arrays of the same length, in any order. */
+typedef struct SmemPage
+{
+	int			rows;
+	int64_t	   *ids;
+	TimestampTz *delivered_at;
+	const char *receipts;		/* JSON array, one element per row */
+	int64_t		bytes;
+	TimestampTz oldest_commit_at;	/* 0 when rows is 0 */
+} SmemPage;
+
+/* Reads the newest position of the sink; the beginning of time when there is none.  In a transaction. */
+extern void smem_position_load(SmemSink sink, SmemPosition *position);
+
+/* Appends a row to the shipment log.  In a transaction. */
+extern void smem_position_record(SmemSink sink, const SmemPosition *position, const SmemPage *page);
+
+/*
+ * The ship gate: returns once everything that is visible now is flushed, so
+ * that no crash can undo what is sent, also where the writer did not wait.
+ */
+extern void smem_ship_gate(void);
+
+#endif

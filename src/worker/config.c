@@ -1,0 +1,77 @@
+#include "postgres.h"
+
+#include "worker/config.h"
+
+#include "access/xlog.h"
+#include "core/frame.h"
+#include "miscadmin.h"
+#include "pg/settings.h"
+
+static void
+put_text(SmemBuf *buf, const char *name, const char *value, uint32 *n)
+{
+	smem_put_str(buf, smem_str(name));
+	smem_put_str(buf, smem_str(value ? value : ""));
+	(*n)++;
+}
+
+static void
+put_number(SmemBuf *buf, const char *name, int64 value, uint32 *n)
+{
+	char		number[24];
+
+	snprintf(number, sizeof(number), INT64_FORMAT, value);
+	put_text(buf, name, number, n);
+}
+
+/* Names the server for good: two databases that ever lived never share a source. */
+static void
+put_source(SmemBuf *buf, uint32 *n)
+{
+	char		source[64];
+
+	snprintf(source, sizeof(source), "somamem/" UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
+	put_text(buf, "source", source, n);
+}
+
+static void
+put_settings(SmemSink sink, SmemBuf *buf, uint32 *n)
+{
+	put_text(buf, "sink", smem_sink_name(sink), n);
+	put_source(buf, n);
+	put_number(buf, "retry_initial", smem_guc_retry_initial, n);
+	put_number(buf, "retry_max", smem_guc_retry_max, n);
+	if (sink == SMEM_SINK_KAFKA)
+	{
+		put_text(buf, "kafka_brokers", smem_guc_kafka_brokers, n);
+		put_text(buf, "kafka_topic", smem_guc_kafka_topic, n);
+		put_text(buf, "kafka_config_file", smem_guc_kafka_config_file, n);
+		return;
+	}
+	put_text(buf, "somabrain_url", smem_guc_somabrain_url, n);
+	put_text(buf, "somabrain_path_prefix", smem_guc_somabrain_path_prefix, n);
+	put_text(buf, "somabrain_token_file", smem_guc_somabrain_token_file, n);
+	put_text(buf, "somabrain_ca_file", smem_guc_somabrain_ca_file, n);
+	put_number(buf, "somabrain_timeout", smem_guc_somabrain_timeout, n);
+	put_number(buf, "somabrain_concurrency", smem_guc_somabrain_concurrency, n);
+	put_number(buf, "somabrain_batch_items", smem_guc_somabrain_batch_items, n);
+	put_number(buf, "somabrain_batch_bytes", (int64) smem_guc_somabrain_batch_kb * 1024, n);
+}
+
+void
+smem_config_frame(SmemSink sink, SmemBuf *buf)
+{
+	size_t		mark = smem_frame_begin(buf, SMEM_FRAME_CONFIG);
+	size_t		count = smem_buf_len(buf);
+	uint32		n = 0;
+	unsigned char *place;
+
+	smem_put_u32(buf, 0);
+	put_settings(sink, buf, &n);
+	smem_frame_end(buf, mark);
+	if (buf->failed)
+		return;
+	place = (unsigned char *) smem_buf_head(buf) + count;
+	for (int i = 0; i < 4; i++)
+		place[i] = (unsigned char) (n >> (8 * i));
+}

@@ -1,0 +1,420 @@
+/*
+ * The reading half of a shipper: looks for what became visible, and hands
+ * rows to the courier while the window has room.
+ */
+#include "postgres.h"
+
+#include "worker/shipper.h"
+
+#include "common/pg_prng.h"
+#include "core/retry.h"
+#include "outbox/park.h"
+#include "pg/query.h"
+#include "pg/settings.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* With this much unsent the socket is the bottleneck, and reading on would only cost memory. */
+#define OUT_HIGH_WATER (4 * 1024 * 1024)
+
+/* Room above the window for rows from the parking place, so that a full stream cannot lock them out. */
+#define RETRY_ROOM 256
+#define RETRY_SESSIONS 32
+
+#define HEARTBEAT_US ((int64_t) 1000000)
+
+/* How many rows a starting shipper counts one by one before it trusts the difference of ids. */
+#define COUNT_LIMIT "100000"
+
+typedef struct FeedState
+{
+	SmemShipper *sh;
+	SmemOpenStep *open;			/* NULL for rows from the parking place and for resending */
+	SmemDue    *due;
+	int			ndue;
+} FeedState;
+
+static SmemOpenStep *
+step_at(SmemShipper *sh, int i)
+{
+	return &sh->steps[(sh->first_step + i) % SMEM_STEPS];
+}
+
+static void
+send_row(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
+{
+	static const SmemStr class = {"not_utf8", 8};
+	static const SmemStr reason = {"text is not valid UTF-8", 23};
+
+	if (row->unsendable)
+	{
+		SmemOutcome out = {.id = entry->id, .kind = SMEM_OUTCOME_DEAD, .class = class, .reason = reason};
+
+		smem_window_settle(&sh->window, entry, &out);
+		entry->at = sh->now;
+		return;
+	}
+	if (sh->link.fd < 0)
+		return;
+	row->row.flags = entry->head ? SMEM_ROW_REOPEN : 0;
+	row->row.attempts = (uint32_t) entry->attempts;
+	smem_frame_row(&sh->link.out, &row->row);
+	entry->sent = true;
+}
+
+/* Decides for itself what need not go to the courier. */
+static bool
+settle_here(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
+{
+	SmemOutcome out = {.id = entry->id};
+
+	if (row->deliver_after > sh->now)
+		out.kind = SMEM_OUTCOME_DELAYED;
+	else if (sh->parked > 0 && smem_park_blocks(sh->sink, row->tenant, row->session))
+		out.kind = SMEM_OUTCOME_BEHIND;
+	else
+		return false;
+	smem_window_settle(&sh->window, entry, &out);
+	entry->at = out.kind == SMEM_OUTCOME_DELAYED ? row->deliver_after : sh->now;
+	return true;
+}
+
+static bool
+feed_row(SmemOutboxRow *row, void *arg)
+{
+	FeedState  *state = arg;
+	SmemShipper *sh = state->sh;
+	SmemEntry  *entry = smem_window_add(&sh->window, row->row.id, false, row->tenant, row->session,
+										(int) row->row.payload.len);
+
+	if (entry != NULL)
+	{
+		entry->step = state->open->number;
+		entry->commit_at = Max(row->created_at, state->open->from_time);
+		state->open->rows++;
+		if (!settle_here(sh, entry, row))
+			send_row(sh, entry, row);
+	}
+	return !smem_window_full(&sh->window) && smem_buf_len(&sh->link.out) < OUT_HIGH_WATER;
+}
+
+static void
+drop_step(SmemShipper *sh)
+{
+	MemoryContext outer = MemoryContextSwitchTo(sh->context);
+	SmemOpenStep *open = step_at(sh, 0);
+
+	smem_moment_free(&sh->from);
+	smem_moment_copy(&sh->from, &open->step.to);
+	smem_step_free(&open->step);
+	sh->first_step = (sh->first_step + 1) % SMEM_STEPS;
+	sh->nsteps--;
+	sh->position_moved = true;
+	MemoryContextSwitchTo(outer);
+}
+
+void
+smem_feed_retire(SmemShipper *sh)
+{
+	while (sh->nsteps > 0 && step_at(sh, 0)->step.all_read && step_at(sh, 0)->rows == 0)
+		drop_step(sh);
+}
+
+/* Opens the step from the last moment to this one; takes over the moment's lists. */
+static void
+open_step(SmemShipper *sh, SmemMoment *to, int64_t after_id)
+{
+	MemoryContext outer = MemoryContextSwitchTo(sh->context);
+	SmemOpenStep *open = step_at(sh, sh->nsteps);
+
+	memset(open, 0, sizeof(*open));
+	open->number = sh->next_number++;
+	open->from_time = sh->last_time;
+	open->step.from = sh->last;
+	open->step.to = *to;
+	smem_moment_copy(&sh->last, to);
+	sh->nsteps++;
+	smem_step_begin(&open->step, after_id);
+	MemoryContextSwitchTo(outer);
+}
+
+/* Takes a new moment; false when nothing can have been committed since the last. */
+static bool
+look(SmemShipper *sh)
+{
+	MemoryContext outer = MemoryContextSwitchTo(sh->context);
+	TimestampTz time;
+	SmemMoment	moment;
+	bool		news;
+
+	/* Before the snapshot: a commit that it misses sets both anew, and wakes. */
+	pg_atomic_exchange_u32(&sh->slot->woken, 0);
+	pg_atomic_exchange_u64(&sh->slot->unseen_since, 0);
+	time = GetCurrentTimestamp();
+	smem_moment_take(&moment);
+	news = !smem_moment_equal(&moment, &sh->last);
+	if (news)
+	{
+		smem_ship_gate();
+		open_step(sh, &moment, 0);
+	}
+	else
+		smem_moment_free(&moment);
+	sh->last_time = time;
+	sh->last_look = sh->now;
+	MemoryContextSwitchTo(outer);
+	return news;
+}
+
+static void
+read_step(SmemShipper *sh)
+{
+	SmemOpenStep *open = step_at(sh, sh->nsteps - 1);
+	FeedState	state = {.sh = sh, .open = open};
+	int			rows = open->rows;
+	int			room = SMEM_WINDOW_ROWS - sh->window.rows;
+
+	if (room > 0)
+		smem_step_read(&open->step, sh->sink, room, feed_row, &state);
+	rows = open->rows - rows;
+	/* Where much comes at once, waiting a little makes one page of many. */
+	sh->linger_us = rows >= 256 ? 20000 : rows >= 32 ? 10000 : rows >= 8 ? 4000 : rows >= 3 ? 1000 : 0;
+}
+
+bool
+smem_feed_wants_look(SmemShipper *sh)
+{
+	if (sh->nsteps == SMEM_STEPS || sh->now < sh->last_look + sh->linger_us)
+		return false;
+	return pg_atomic_read_u32(&sh->slot->woken) != 0 || sh->now >= sh->last_look + HEARTBEAT_US;
+}
+
+bool
+smem_feed_unread(SmemShipper *sh)
+{
+	return sh->nsteps > 0 && !step_at(sh, sh->nsteps - 1)->step.all_read;
+}
+
+static bool
+feed_due_row(SmemOutboxRow *row, void *arg)
+{
+	FeedState  *state = arg;
+	SmemShipper *sh = state->sh;
+	SmemEntry  *entry = smem_window_add(&sh->window, row->row.id, true, row->tenant, row->session,
+										(int) row->row.payload.len);
+
+	if (entry == NULL)
+		return true;
+	for (int i = 0; i < state->ndue; i++)
+	{
+		if (state->due[i].id != entry->id)
+			continue;
+		entry->head = state->due[i].head;
+		entry->attempts = state->due[i].attempts;
+		entry->commit_at = state->due[i].commit_at;
+	}
+	send_row(sh, entry, row);
+	return true;
+}
+
+/* Sends what is due from the parking place. */
+static void
+feed_due(SmemShipper *sh)
+{
+	FeedState	state = {.sh = sh};
+	TimestampTz lease = sh->now + (int64_t) smem_guc_retry_max * 1000;
+	int64_t    *ids;
+	int			n = 0;
+
+	if (sh->delayed > 0)
+	{
+		int			woken = smem_park_wake_delayed(sh->sink);
+
+		sh->delayed -= woken;
+		sh->parked += woken;
+		pg_atomic_fetch_sub_u64(&sh->slot->done, woken);
+	}
+	state.ndue = smem_park_due(sh->sink, RETRY_SESSIONS, lease, &state.due);
+	ids = palloc(sizeof(int64_t) * (state.ndue + 1));
+	for (int i = 0; i < state.ndue && sh->window.rows + n < SMEM_WINDOW_ROWS + RETRY_ROOM; i++)
+	{
+		if (smem_window_find(&sh->window, state.due[i].id) == NULL)
+			ids[n++] = state.due[i].id;
+	}
+	if (n > 0)
+		smem_rows_by_id(sh->sink, ids, n, feed_due_row, &state);
+	sh->park_changed = true;
+}
+
+static bool
+due_now(SmemShipper *sh)
+{
+	return sh->next_due != 0 && sh->next_due <= sh->now &&
+		sh->window.rows < SMEM_WINDOW_ROWS + RETRY_ROOM / 2;
+}
+
+/* Reads again what the parking place waits for. */
+static void
+refresh_park(SmemShipper *sh)
+{
+	sh->next_due = smem_park_next(sh->sink);
+	sh->parked_oldest = smem_park_oldest(sh->sink);
+	sh->park_changed = false;
+}
+
+void
+smem_feed(SmemShipper *sh)
+{
+	bool		room = !smem_window_full(&sh->window) && smem_buf_len(&sh->link.out) < OUT_HIGH_WATER;
+	bool		due = due_now(sh);
+	bool		wants = room && (smem_feed_unread(sh) || smem_feed_wants_look(sh));
+
+	if (!due && !wants && !sh->park_changed)
+		return;
+	if (!smem_begin("reading the outbox"))
+	{
+		sh->exists = false;
+		return;
+	}
+	if (due)
+		feed_due(sh);
+	if (sh->park_changed)
+		refresh_park(sh);
+	if (wants)
+	{
+		if (smem_feed_unread(sh))
+			read_step(sh);
+		else if (look(sh))
+			read_step(sh);
+		else
+			sh->linger_us = 0;
+	}
+	smem_commit();
+	smem_feed_retire(sh);
+}
+
+/* What is not settled behind the position, for the backlog's figure; exact where that is cheap. */
+static int64
+count_pending(SmemPosition *position)
+{
+	static SmemQuery query = {
+		"SELECT count(*) FROM (SELECT 1 FROM somamem.outbox WHERE id > $1 LIMIT " COUNT_LIMIT ") AS few", 1, {INT8OID}
+	};
+	int64		after = Max(position->from.high, position->after_id);
+	Datum		args[1] = {Int64GetDatum(after)};
+	bool		isnull;
+	int64		counted;
+
+	smem_query(&query, args, NULL, 1);
+	counted = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	return counted < strtol(COUNT_LIMIT, NULL, 10) ? counted : Max(counted, smem_last_id() - after);
+}
+
+void
+smem_feed_start(SmemShipper *sh)
+{
+	MemoryContext outer;
+	SmemPosition position;
+	int64		dead;
+	int64		pending;
+
+	if (!smem_begin("reading the position"))
+	{
+		sh->exists = false;
+		return;
+	}
+	outer = MemoryContextSwitchTo(sh->context);
+	smem_position_load(sh->sink, &position);
+	smem_moment_copy(&sh->last, &position.from);
+	smem_moment_copy(&sh->from, &position.from);
+	if (position.in_step)
+	{
+		smem_ship_gate();
+		open_step(sh, &position.to, position.after_id);
+	}
+	MemoryContextSwitchTo(outer);
+	smem_park_count(sh->sink, &sh->parked, &sh->delayed, &dead);
+	pending = count_pending(&position) + sh->parked;
+	pg_atomic_write_u64(&sh->slot->done, pg_atomic_read_u64(&sh->db->committed) - (uint64) pending);
+	pg_atomic_write_u32(&sh->slot->parked, (uint32) sh->parked);
+	pg_atomic_write_u32(&sh->slot->dead, (uint32) dead);
+	refresh_park(sh);
+	smem_commit();
+}
+
+/* Closes, in a list of entries, what stands behind a closed row of its own session. */
+static bool
+stands_behind(SmemShipper *sh, SmemEntry *entry)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &sh->window.stream)
+	{
+		SmemEntry  *other = dlist_container(SmemEntry, node, iter.cur);
+
+		if (other == entry)
+			return false;
+		if ((other->kind == SMEM_OUTCOME_FAILED || other->kind == SMEM_OUTCOME_HELD ||
+			 other->kind == SMEM_OUTCOME_BEHIND) &&
+			strcmp(other->session, entry->session) == 0 && strcmp(other->tenant, entry->tenant) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+resend_row(SmemOutboxRow *row, void *arg)
+{
+	FeedState  *state = arg;
+	SmemEntry  *entry = smem_window_find(&state->sh->window, row->row.id);
+
+	if (entry != NULL && entry->kind == 0 && !entry->sent)
+		send_row(state->sh, entry, row);
+	return smem_buf_len(&state->sh->link.out) < OUT_HIGH_WATER;
+}
+
+static int
+collect_unsent(SmemShipper *sh, dlist_head *list, int64_t *ids, int n, int max)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, list)
+	{
+		SmemEntry  *entry = dlist_container(SmemEntry, node, iter.cur);
+
+		if (entry->kind != 0 || entry->sent || n >= max)
+			continue;
+		if (!entry->retry && stands_behind(sh, entry))
+		{
+			SmemOutcome out = {.id = entry->id, .kind = SMEM_OUTCOME_BEHIND};
+
+			smem_window_settle(&sh->window, entry, &out);
+			entry->at = sh->now;
+			continue;
+		}
+		ids[n++] = entry->id;
+	}
+	return n;
+}
+
+/* Hands to a courier what the window holds without an outcome and it has not got. */
+void
+smem_feed_resend(SmemShipper *sh)
+{
+	FeedState	state = {.sh = sh};
+	int			max = SMEM_WINDOW_ROWS + RETRY_ROOM * 2;
+	int64_t    *ids = palloc(sizeof(int64_t) * max);
+	int			n = 0;
+
+	n = collect_unsent(sh, &sh->window.retries, ids, n, max);
+	n = collect_unsent(sh, &sh->window.stream, ids, n, max);
+	if (n == 0)
+		return;
+	if (!smem_begin("reading rows again"))
+	{
+		sh->exists = false;
+		return;
+	}
+	smem_rows_by_id(sh->sink, ids, n, resend_row, &state);
+	smem_commit();
+}

@@ -1,0 +1,350 @@
+/*
+ * The shipper's main loop, and the life of its courier.
+ *
+ * The process waits in one place, at the end of a turn, for its latch, the
+ * postmaster's death and the courier's socket.  An error anywhere ends the
+ * process; the launcher starts it again and it goes on from its position.
+ */
+#include "postgres.h"
+
+#include "worker/shipper.h"
+
+#include "access/xact.h"
+#include "common/pg_prng.h"
+#include "core/retry.h"
+#include "miscadmin.h"
+#include "outbox/retention.h"
+#include "outbox/ring.h"
+#include "pg/query.h"
+#include "pg/settings.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "worker/config.h"
+#include "worker/launcher.h"
+
+#define COURIER_PING_US ((int64_t) 1000000)
+#define COURIER_SILENCE_US ((int64_t) 10000000)
+#define COURIER_STEADY_US ((int64_t) 10000000)
+#define IDLE_MS 1000
+
+static SmemShipper shipper;
+
+static void
+stop_courier(SmemShipper *sh)
+{
+	dlist_iter	iter;
+
+	smem_link_close(&sh->link);
+	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
+	sh->slot->courier_pid = 0;
+	LWLockRelease(smem_shared->lock);
+	dlist_foreach(iter, &sh->window.stream)
+		dlist_container(SmemEntry, node, iter.cur)->sent = false;
+	dlist_foreach(iter, &sh->window.retries)
+		dlist_container(SmemEntry, node, iter.cur)->sent = false;
+}
+
+static void
+set_error(SmemShipper *sh, const char *text)
+{
+	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
+	strlcpy(sh->slot->last_error, text, SMEM_ERROR_LEN);
+	LWLockRelease(smem_shared->lock);
+}
+
+/* The courier died or could not be started: the first restart is immediate, further ones back off. */
+static void
+lose_courier(SmemShipper *sh, const char *why)
+{
+	SmemRetry	retry = {.initial = 100 * SMEM_MSEC, .max = 10 * SMEM_SEC};
+
+	stop_courier(sh);
+	if (sh->courier_failures > 0 && sh->now - sh->last_ping > COURIER_STEADY_US)
+		sh->courier_failures = 0;
+	if (sh->courier_failures == 0)
+		ereport(LOG,
+				(errmsg("courier of sink \"%s\" %s; starting another", smem_sink_name(sh->sink), why)));
+	sh->courier_retry_at = sh->now + smem_retry_delay(&retry, (uint32_t) sh->courier_failures,
+													  pg_prng_uint64(&pg_global_prng_state));
+	sh->courier_failures++;
+	set_error(sh, why);
+	pg_atomic_write_u32(&sh->slot->circuit, SMEM_CIRCUIT_OPEN);
+}
+
+static void
+start_courier(SmemShipper *sh)
+{
+	if (sh->now < sh->courier_retry_at)
+		return;
+	if (!smem_link_open(&sh->link))
+	{
+		char		why[128];
+
+		snprintf(why, sizeof(why), "could not be started: %s", strerror(errno));
+		lose_courier(sh, why);
+		return;
+	}
+	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
+	sh->slot->courier_pid = sh->link.pid;
+	LWLockRelease(smem_shared->lock);
+	pg_atomic_write_u32(&sh->slot->circuit, SMEM_CIRCUIT_CLOSED);
+	sh->last_heard = sh->last_ping = sh->now;
+	smem_config_frame(sh->sink, &sh->link.out);
+	smem_feed_resend(sh);
+	MemoryContextSwitchTo(sh->turn);
+}
+
+static void
+ping_courier(SmemShipper *sh)
+{
+	size_t		mark;
+
+	if (sh->now - sh->last_heard > COURIER_SILENCE_US)
+	{
+		lose_courier(sh, "did not answer for 10 s");
+		return;
+	}
+	if (sh->now - sh->last_ping < COURIER_PING_US)
+		return;
+	if (sh->now - sh->last_heard < COURIER_STEADY_US && sh->courier_failures > 0 &&
+		sh->now - sh->courier_retry_at > COURIER_STEADY_US)
+		sh->courier_failures = 0;
+	mark = smem_frame_begin(&sh->link.out, SMEM_FRAME_PING);
+	smem_put_u64(&sh->link.out, (uint64_t) sh->now);
+	smem_frame_end(&sh->link.out, mark);
+	sh->last_ping = sh->now;
+}
+
+static void
+serve_courier(SmemShipper *sh)
+{
+	if (sh->link.fd >= 0)
+	{
+		bool		alive = smem_link_receive(&sh->link);
+
+		/* What it said before it died counts. */
+		smem_settle_receive(sh);
+		if (!alive)
+			lose_courier(sh, "ended unexpectedly");
+		else
+			ping_courier(sh);
+	}
+	if (sh->link.fd < 0)
+		start_courier(sh);
+}
+
+/* The oldest commit that this sink has not acknowledged; late rows stand first in a step, so a few tell. */
+static void
+publish_oldest(SmemShipper *sh)
+{
+	TimestampTz oldest = sh->parked_oldest;
+	dlist_iter	iter;
+	int			n = 0;
+
+	dlist_foreach(iter, &sh->window.stream)
+	{
+		SmemEntry  *entry = dlist_container(SmemEntry, node, iter.cur);
+
+		if (n++ == 64)
+			break;
+		if (entry->kind != SMEM_OUTCOME_DELAYED && (oldest == 0 || entry->commit_at < oldest))
+			oldest = entry->commit_at;
+	}
+	pg_atomic_write_u64(&sh->slot->oldest_pending, (uint64) oldest);
+	pg_atomic_write_u64(&sh->slot->beat, (uint64) sh->now);
+}
+
+/* With nothing left to ship the backlog is nil, whatever rollbacks and prepared transactions did to the count. */
+static void
+correct_backlog(SmemShipper *sh)
+{
+	static uint64 seen = 0;
+	uint64		committed = pg_atomic_read_u64(&sh->db->committed);
+
+	if (sh->window.rows == 0 && sh->nsteps == 0 && sh->parked == 0 && committed == seen &&
+		pg_atomic_read_u32(&sh->slot->woken) == 0)
+		pg_atomic_write_u64(&sh->slot->done, committed);
+	seen = committed;
+}
+
+static void
+maintain(SmemShipper *sh)
+{
+	static TimestampTz last = 0;
+	int64		interval = Min((int64) 10, Max((int64) 1, (int64) smem_guc_retention_s / 10)) * 1000000;
+
+	if (sh->now - last < interval)
+		return;
+	last = sh->now;
+	correct_backlog(sh);
+	if (sh->position_moved && smem_ring_waits())
+		smem_settle_record(sh, true);
+	if (!smem_sink_is_first(sh->sink))
+		return;
+	smem_ring_maintain();
+	smem_retention_step();
+}
+
+static int
+time_left_ms(SmemShipper *sh, TimestampTz at)
+{
+	if (at <= sh->now)
+		return 0;
+	return (int) Min((at - sh->now + 999) / 1000, IDLE_MS);
+}
+
+static int
+turn_timeout_ms(SmemShipper *sh)
+{
+	int			timeout = IDLE_MS;
+	TimestampTz record = smem_settle_due(sh);
+
+	if (record != 0)
+		timeout = Min(timeout, time_left_ms(sh, record));
+	if (sh->next_due != 0 && sh->window.rows < SMEM_WINDOW_ROWS)
+		timeout = Min(timeout, time_left_ms(sh, sh->next_due));
+	if (sh->link.fd < 0)
+		timeout = Min(timeout, time_left_ms(sh, sh->courier_retry_at));
+	if (sh->park_changed)
+		timeout = 0;
+	if (smem_window_full(&sh->window) || sh->nsteps == SMEM_STEPS)
+		return timeout;
+	if (smem_feed_unread(sh))
+		return smem_buf_len(&sh->link.out) > 0 ? timeout : 0;
+	if (pg_atomic_read_u32(&sh->slot->woken) != 0)
+		timeout = Min(timeout, time_left_ms(sh, sh->last_look + sh->linger_us));
+	return timeout;
+}
+
+static void
+wait_for_work(SmemShipper *sh)
+{
+	int			events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
+	int			timeout = turn_timeout_ms(sh);
+
+	if (sh->link.fd >= 0)
+		events |= WL_SOCKET_READABLE;
+	if (sh->link.fd >= 0 && smem_buf_len(&sh->link.out) > 0)
+		events |= WL_SOCKET_WRITEABLE;
+	(void) WaitLatchOrSocket(MyLatch, events, sh->link.fd >= 0 ? sh->link.fd : PGINVALID_SOCKET, timeout,
+							 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+}
+
+static void
+reload(SmemShipper *sh)
+{
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	if (sh->link.fd >= 0)
+		smem_config_frame(sh->sink, &sh->link.out);
+}
+
+static void
+take_turn(SmemShipper *sh)
+{
+	MemoryContextSwitchTo(sh->turn);
+	MemoryContextReset(sh->turn);
+	CHECK_FOR_INTERRUPTS();
+	reload(sh);
+	sh->now = GetCurrentTimestamp();
+	serve_courier(sh);
+	smem_settle_record(sh, false);
+	smem_feed(sh);
+	maintain(sh);
+	MemoryContextSwitchTo(sh->turn);
+	publish_oldest(sh);
+	if (sh->link.fd >= 0 && !smem_link_send(&sh->link))
+		lose_courier(sh, "ended unexpectedly");
+}
+
+static void
+leave(int code, Datum arg)
+{
+	smem_link_close(&shipper.link);
+	smem_slot_detach(shipper.db, shipper.sink, code == 0, !shipper.exists);
+}
+
+static void
+error_context(void *arg)
+{
+	errcontext("somamem worker for database \"%s\"", (const char *) arg);
+}
+
+/* What a session's settings might do to a worker that must neither wait, nor stop, nor plan anew. */
+static void
+fix_settings(void)
+{
+	static const char *const fixed[][2] = {
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"synchronous_commit", "local"},
+		{"search_path", "pg_catalog"},
+		{"row_security", "off"},
+		{"jit", "off"},
+		{"enable_seqscan", "off"},
+		{"enable_bitmapscan", "off"},
+		{"enable_hashjoin", "off"},
+		{"enable_mergejoin", "off"},
+		{"max_parallel_workers_per_gather", "0"},
+		{"plan_cache_mode", "force_generic_plan"},
+		{"work_mem", "4MB"},
+	};
+
+	for (int i = 0; i < lengthof(fixed); i++)
+		SetConfigOption(fixed[i][0], fixed[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+void
+smem_shipper_main(Datum arg)
+{
+	SmemShipper *sh = &shipper;
+	ErrorContextCallback context;
+	static char database[NAMEDATALEN];
+
+	sh->sink = (SmemSink) (DatumGetInt32(arg) % SMEM_SINKS);
+	sh->db = &smem_shared->database[DatumGetInt32(arg) / SMEM_SINKS];
+	sh->slot = &sh->db->sink[sh->sink];
+	sh->exists = true;
+	smem_link_init(&sh->link);
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	before_shmem_exit(leave, 0);
+	if (!smem_slot_attach(sh->db, sh->sink))
+		proc_exit(0);
+	BackgroundWorkerInitializeConnectionByOid(sh->db->oid, InvalidOid, 0);
+	fix_settings();
+	strlcpy(database, MyBgworkerEntry->bgw_extra, sizeof(database));
+	context.callback = error_context;
+	context.arg = database;
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+
+	sh->context = AllocSetContextCreate(TopMemoryContext, "somamem worker", ALLOCSET_DEFAULT_SIZES);
+	sh->turn = AllocSetContextCreate(sh->context, "somamem turn", ALLOCSET_DEFAULT_SIZES);
+	smem_window_init(&sh->window, sh->context);
+	sh->now = sh->last_time = GetCurrentTimestamp();
+	MemoryContextSwitchTo(sh->turn);
+	smem_feed_start(sh);
+	while (sh->exists)
+	{
+		take_turn(sh);
+		if (sh->exists)
+			wait_for_work(sh);
+	}
+	proc_exit(0);
+}

@@ -1,0 +1,188 @@
+/*
+ * Utility statements that concern the workers: CREATE EXTENSION brings a
+ * database to the launcher, and those that need a database without sessions
+ * (DROP, RENAME, SET TABLESPACE, use as a template) stop its workers first.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pg/shmem.h"
+#include "pg/xact.h"
+#include "pgstat.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/timestamp.h"
+#include "worker/launcher.h"
+
+#define STOP_TIMEOUT_MS 5000
+
+static ProcessUtility_hook_type prev_utility = NULL;
+
+/* The database that the statement wants without sessions, or NULL. */
+static const char *
+database_to_quiesce(Node *stmt)
+{
+	ListCell   *lc;
+
+	switch (nodeTag(stmt))
+	{
+		case T_DropdbStmt:
+			return ((DropdbStmt *) stmt)->dbname;
+		case T_RenameStmt:
+			return ((RenameStmt *) stmt)->renameType == OBJECT_DATABASE ? ((RenameStmt *) stmt)->subname : NULL;
+		case T_AlterDatabaseStmt:
+			foreach(lc, ((AlterDatabaseStmt *) stmt)->options)
+			{
+				if (strcmp(((DefElem *) lfirst(lc))->defname, "tablespace") == 0)
+					return ((AlterDatabaseStmt *) stmt)->dbname;
+			}
+			return NULL;
+		case T_CreatedbStmt:
+			foreach(lc, ((CreatedbStmt *) stmt)->options)
+			{
+				DefElem    *option = lfirst(lc);
+
+				if (strcmp(option->defname, "template") == 0 && option->arg != NULL && IsA(option->arg, String))
+					return strVal(option->arg);
+			}
+			return NULL;
+		default:
+			return NULL;
+	}
+}
+
+static bool
+may_quiesce(Oid oid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, oid, GetUserId());
+#else
+	return pg_database_ownercheck(oid, GetUserId());
+#endif
+}
+
+/* Signals what runs in the database; true when nothing does. */
+static bool
+stop_workers(SmemDatabaseSlot *db)
+{
+	bool		stopped = true;
+
+	LWLockAcquire(smem_shared->lock, LW_SHARED);
+	for (int sink = 0; sink < SMEM_SINKS; sink++)
+	{
+		if (db->sink[sink].pid == 0)
+			continue;
+		stopped = false;
+		kill(db->sink[sink].pid, SIGTERM);
+	}
+	LWLockRelease(smem_shared->lock);
+	return stopped;
+}
+
+/* Stops the database's workers and keeps them away; NULL when there are none to speak of. */
+static SmemDatabaseSlot *
+quiesce(const char *name)
+{
+	Oid			oid = get_database_oid(name, true);
+	SmemDatabaseSlot *db;
+	TimestampTz start = GetCurrentTimestamp();
+
+	if (!OidIsValid(oid) || !may_quiesce(oid))
+		return NULL;
+	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
+	db = smem_database_find(oid);
+	if (db != NULL && db->state != SMEM_DATABASE_QUIESCED)
+	{
+		db->state = SMEM_DATABASE_QUIESCED;
+		db->quiesce_pid = MyProcPid;
+	}
+	else
+		db = NULL;
+	LWLockRelease(smem_shared->lock);
+	if (db == NULL)
+		return NULL;
+	ConditionVariablePrepareToSleep(&db->delivered);
+	while (!stop_workers(db) && !TimestampDifferenceExceeds(start, GetCurrentTimestamp(), STOP_TIMEOUT_MS))
+		(void) ConditionVariableTimedSleep(&db->delivered, 100, PG_WAIT_EXTENSION);
+	ConditionVariableCancelSleep();
+	return db;
+}
+
+/* Lets workers come back, if the database is still there. */
+static void
+resume(SmemDatabaseSlot *db)
+{
+	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
+	if (db->state == SMEM_DATABASE_QUIESCED && db->quiesce_pid == MyProcPid)
+	{
+		db->state = SMEM_DATABASE_PROBE;
+		db->quiesce_pid = 0;
+	}
+	LWLockRelease(smem_shared->lock);
+	smem_wake_launcher();
+}
+
+/* What shall happen after the statement itself. */
+static void
+note_effects(Node *stmt)
+{
+	if (IsA(stmt, CreateExtensionStmt) && strcmp(((CreateExtensionStmt *) stmt)->extname, "somamem") == 0)
+		smem_xact_rescan_at_commit();
+	else if (IsA(stmt, CreatedbStmt))
+		smem_xact_rescan_at_commit();
+	else if (IsA(stmt, TransactionStmt) && ((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED)
+	{
+		SmemDatabaseSlot *db = smem_my_database();
+
+		if (db != NULL)
+			smem_wake_shippers(db, true);
+	}
+	else if (IsA(stmt, DropStmt) && ((DropStmt *) stmt)->removeType == OBJECT_EXTENSION)
+		smem_xact_look_at_commit();
+}
+
+static void
+run(PlannedStmt *pstmt, const char *query, bool readOnlyTree, ProcessUtilityContext context, ParamListInfo params,
+	QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	if (prev_utility)
+		prev_utility(pstmt, query, readOnlyTree, context, params, env, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, query, readOnlyTree, context, params, env, dest, qc);
+}
+
+static void
+utility(PlannedStmt *pstmt, const char *query, bool readOnlyTree, ProcessUtilityContext context, ParamListInfo params,
+		QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	Node	   *stmt = pstmt->utilityStmt;
+	const char *name = database_to_quiesce(stmt);
+	SmemDatabaseSlot *db = name != NULL ? quiesce(name) : NULL;
+
+	if (db == NULL)
+		run(pstmt, query, readOnlyTree, context, params, env, dest, qc);
+	else
+	{
+		PG_TRY();
+		{
+			run(pstmt, query, readOnlyTree, context, params, env, dest, qc);
+		}
+		PG_FINALLY();
+		{
+			resume(db);
+		}
+		PG_END_TRY();
+	}
+	note_effects(stmt);
+}
+
+void
+smem_utility_install(void)
+{
+	prev_utility = ProcessUtility_hook;
+	ProcessUtility_hook = utility;
+}

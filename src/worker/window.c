@@ -1,0 +1,119 @@
+#include "postgres.h"
+
+#include "worker/window.h"
+
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define UNIX_EPOCH_SHIFT_US \
+	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * USECS_PER_SEC)
+
+void
+smem_window_init(SmemWindow *window, MemoryContext context)
+{
+	HASHCTL		ctl = {.keysize = sizeof(int64_t), .entrysize = sizeof(SmemEntry), .hcxt = context};
+
+	memset(window, 0, sizeof(*window));
+	window->context = context;
+	window->by_id = hash_create("somamem window", SMEM_WINDOW_ROWS, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	dlist_init(&window->stream);
+	dlist_init(&window->retries);
+}
+
+SmemEntry *
+smem_window_find(SmemWindow *window, int64_t id)
+{
+	return hash_search(window->by_id, &id, HASH_FIND, NULL);
+}
+
+SmemEntry *
+smem_window_add(SmemWindow *window, int64_t id, bool retry, const char *tenant, const char *session, int bytes)
+{
+	bool		found;
+	SmemEntry  *entry = hash_search(window->by_id, &id, HASH_ENTER, &found);
+
+	if (found)
+		return NULL;
+	memset(entry, 0, sizeof(*entry));
+	entry->id = id;
+	entry->retry = retry;
+	entry->bytes = bytes;
+	entry->tenant = MemoryContextStrdup(window->context, tenant);
+	entry->session = MemoryContextStrdup(window->context, session);
+	dlist_push_tail(retry ? &window->retries : &window->stream, &entry->node);
+	window->rows++;
+	window->bytes += bytes;
+	return entry;
+}
+
+static char *
+copy_str(SmemWindow *window, SmemStr s)
+{
+	char	   *copy;
+
+	if (!smem_str_present(s))
+		return NULL;
+	copy = MemoryContextAlloc(window->context, s.len + 1);
+	memcpy(copy, s.data, s.len);
+	copy[s.len] = '\0';
+	return copy;
+}
+
+void
+smem_window_settle(SmemWindow *window, SmemEntry *entry, const SmemOutcome *out)
+{
+	if (entry->kind != 0)
+		return;
+	entry->kind = out->kind;
+	entry->at = out->at_us - UNIX_EPOCH_SHIFT_US;
+	entry->delay_ms = out->delay_ms;
+	entry->receipt = copy_str(window, out->receipt);
+	entry->class = copy_str(window, out->class);
+	entry->reason = copy_str(window, out->reason);
+	if (entry->retry)
+		window->settled_retries++;
+}
+
+static void
+free_str(char *s)
+{
+	if (s != NULL)
+		pfree(s);
+}
+
+void
+smem_window_remove(SmemWindow *window, SmemEntry *entry)
+{
+	free_str(entry->tenant);
+	free_str(entry->session);
+	free_str(entry->receipt);
+	free_str(entry->class);
+	free_str(entry->reason);
+	if (entry->retry && entry->kind != 0)
+		window->settled_retries--;
+	window->rows--;
+	window->bytes -= entry->bytes;
+	dlist_delete(&entry->node);
+	hash_search(window->by_id, &entry->id, HASH_REMOVE, NULL);
+}
+
+bool
+smem_window_full(const SmemWindow *window)
+{
+	return window->rows >= SMEM_WINDOW_ROWS || window->bytes >= SMEM_WINDOW_BYTES;
+}
+
+int
+smem_window_settled(SmemWindow *window, int max)
+{
+	dlist_iter	iter;
+	int			n = 0;
+
+	dlist_foreach(iter, &window->stream)
+	{
+		if (dlist_container(SmemEntry, node, iter.cur)->kind == 0 || n >= max)
+			break;
+		n++;
+	}
+	return n;
+}

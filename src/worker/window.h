@@ -1,0 +1,69 @@
+/*
+ * What a shipper has handed to its courier and not yet recorded.
+ *
+ * Rows of the stream stand in the order in which they were read; only a
+ * settled beginning of that order can be recorded, because the position is
+ * one point.  Rows from the parking place stand apart, in no order.
+ */
+#ifndef SMEM_WORKER_WINDOW_H
+#define SMEM_WORKER_WINDOW_H
+
+#include "core/frame.h"
+
+#include "datatype/timestamp.h"
+#include "lib/ilist.h"
+#include "utils/hsearch.h"
+
+/* Bounds of the window.  Both limit what a killed courier may cause to be sent again. */
+#define SMEM_WINDOW_ROWS 2048
+#define SMEM_WINDOW_BYTES (8 * 1024 * 1024)
+
+/* Settled by the shipper itself: the row waits for its time. */
+#define SMEM_OUTCOME_DELAYED 6
+
+typedef struct SmemEntry
+{
+	int64_t		id;				/* hash key */
+	dlist_node	node;
+	uint32_t	step;			/* number of the step it was read in */
+	bool		retry;			/* comes from the parking place */
+	bool		head;			/* of its session's parked rows */
+	bool		sent;			/* handed to the courier that runs now */
+	uint8_t		kind;			/* SmemOutcomeKind, 0 while unknown */
+	int			attempts;
+	int			bytes;
+	TimestampTz commit_at;
+	TimestampTz at;				/* when it was settled, or for DELAYED when it is due */
+	uint32_t	delay_ms;
+	char	   *tenant;
+	char	   *session;
+	char	   *receipt;
+	char	   *class;
+	char	   *reason;
+} SmemEntry;
+
+typedef struct SmemWindow
+{
+	MemoryContext context;
+	HTAB	   *by_id;
+	dlist_head	stream;
+	dlist_head	retries;
+	int			rows;			/* both lists */
+	int			settled_retries;
+	int64_t		bytes;
+} SmemWindow;
+
+extern void smem_window_init(SmemWindow *window, MemoryContext context);
+extern SmemEntry *smem_window_find(SmemWindow *window, int64_t id);
+
+/* Adds a row at the end of its list; NULL when the id is there already. */
+extern SmemEntry *smem_window_add(SmemWindow *window, int64_t id, bool retry, const char *tenant,
+								  const char *session, int bytes);
+extern void smem_window_settle(SmemWindow *window, SmemEntry *entry, const SmemOutcome *out);
+extern void smem_window_remove(SmemWindow *window, SmemEntry *entry);
+extern bool smem_window_full(const SmemWindow *window);
+
+/* Length of the settled beginning of the stream, up to max. */
+extern int	smem_window_settled(SmemWindow *window, int max);
+
+#endif

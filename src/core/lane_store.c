@@ -69,7 +69,7 @@ forget_tenant(SmemLanes *lanes, SmemTenant *tenant)
 static void
 sweep_tenants(SmemLanes *lanes, SmemTime now)
 {
-	SmemLink   *link = smem_list_first(&lanes->tenants);
+	SmemNode   *link = smem_list_first(&lanes->tenants);
 
 	if (lanes->tenant_table.n < lanes->sweep_at)
 		return;

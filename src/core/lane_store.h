@@ -12,8 +12,8 @@
 typedef struct SmemTenant
 {
 	SmemEntry	entry;
-	SmemLink	ready;			/* in the lanes' list, while it has ready groups */
-	SmemLink	all;
+	SmemNode	ready;			/* in the lanes' list, while it has ready groups */
+	SmemNode	all;
 	SmemList	groups;			/* with ready lanes, the next one first */
 	SmemList	lanes;			/* all of them */
 	uint32_t	rows;
@@ -25,7 +25,7 @@ typedef struct SmemTenant
 /* The ready lanes of one tenant whose first row is of one namespace. */
 typedef struct SmemGroup
 {
-	SmemLink	link;
+	SmemNode	link;
 	SmemList	ready;
 	SmemStr		name;
 } SmemGroup;
@@ -35,9 +35,9 @@ struct SmemLane
 	SmemEntry	entry;
 	SmemTenant *tenant;
 	SmemGroup  *group;			/* while it is ready */
-	SmemLink	ready;
-	SmemLink	of_tenant;
-	SmemLink	closed;			/* while it is closed */
+	SmemNode	ready;
+	SmemNode	of_tenant;
+	SmemNode	closed;			/* while it is closed */
 	SmemItem   *head;
 	SmemItem   *tail;
 	uint32_t	taken;			/* rows that are out; no other is taken meanwhile */

@@ -30,7 +30,7 @@ smem_lanes_new(SmemLanesDrop drop, void *arg)
 static SmemGroup *
 get_group(SmemLanes *lanes, SmemTenant *tenant, SmemStr name)
 {
-	SmemLink   *link = smem_list_first(&tenant->groups);
+	SmemNode   *link = smem_list_first(&tenant->groups);
 	SmemGroup  *group;
 	SmemStr		text;
 
@@ -141,7 +141,7 @@ is_handed_back(const SmemLanes *lanes, const SmemTenant *tenant, SmemTime now)
  * long.  False when out of memory.
  */
 static bool
-make_ready(SmemLanes *lanes, SmemLane *lane, SmemTime now, bool first)
+make_ready(SmemLanes *lanes, SmemLane *lane, SmemTime now)
 {
 	SmemGroup  *group;
 
@@ -157,22 +157,19 @@ make_ready(SmemLanes *lanes, SmemLane *lane, SmemTime now, bool first)
 	if (group == NULL)
 		return false;
 	lane->group = group;
-	if (first)
-		smem_list_prepend(&group->ready, &lane->ready);
-	else
-		smem_list_append(&group->ready, &lane->ready);
+	smem_list_append(&group->ready, &lane->ready);
 	return true;
 }
 
 /* One taken row of the lane is no longer out. */
 static void
-release_lane(SmemLanes *lanes, SmemLane *lane, SmemTime now, bool first)
+release_lane(SmemLanes *lanes, SmemLane *lane, SmemTime now)
 {
 	assert(lane->taken > 0);
 	if (--lane->taken > 0)
 		return;
 	/* Without memory for a group the rows go back to the worker, which sends them again. */
-	if (!make_ready(lanes, lane, now, first))
+	if (!make_ready(lanes, lane, now))
 		empty_lane(lanes, lane, SMEM_OUTCOME_HELD, 1000);
 	if (lane->head == NULL && !smem_linked(&lane->closed))
 		smem_lane_forget(lanes, lane);
@@ -202,7 +199,7 @@ smem_lanes_push(SmemLanes *lanes, const SmemRow *row, SmemTime now)
 	else
 		lane->tail->next = item;
 	lane->tail = item;
-	return make_ready(lanes, lane, now, false);
+	return make_ready(lanes, lane, now);
 }
 
 /* Takes what the batch has room for from the head of a ready lane; returns how many rows. */
@@ -266,7 +263,7 @@ take_group(SmemTenant *tenant, SmemGroup *group, const SmemTake *take, SmemItem 
 static SmemTenant *
 next_tenant(const SmemLanes *lanes, SmemTime now)
 {
-	SmemLink   *link = smem_list_first(&lanes->ready);
+	SmemNode   *link = smem_list_first(&lanes->ready);
 
 	for (; link != NULL; link = smem_list_after(&lanes->ready, link))
 	{
@@ -303,7 +300,7 @@ smem_lanes_settle(SmemLanes *lanes, SmemItem *item, SmemTime now)
 	SmemLane   *lane = item->lane;
 
 	free_item(lanes, item);
-	release_lane(lanes, lane, now, false);
+	release_lane(lanes, lane, now);
 }
 
 void
@@ -323,7 +320,7 @@ smem_lanes_put_back(SmemLanes *lanes, SmemItem **items, uint32_t n, SmemTime now
 			if (item->next == NULL)
 				lane->tail = item;
 		}
-		release_lane(lanes, lane, now, true);
+		release_lane(lanes, lane, now);
 	}
 }
 
@@ -334,7 +331,7 @@ smem_lanes_close(SmemLanes *lanes, SmemItem *item, SmemTime now)
 
 	free_item(lanes, item);
 	empty_lane(lanes, lane, SMEM_OUTCOME_BEHIND, 0);
-	release_lane(lanes, lane, now, false);
+	release_lane(lanes, lane, now);
 }
 
 uint32_t
@@ -348,7 +345,7 @@ void
 smem_lanes_hold(SmemLanes *lanes, const SmemItem *item, SmemTime until, SmemTime now)
 {
 	SmemTenant *tenant = item->lane->tenant;
-	SmemLink   *link;
+	SmemNode   *link;
 
 	tenant->hold_until = smem_time_max(tenant->hold_until, until);
 	if (!is_handed_back(lanes, tenant, now))
@@ -377,7 +374,7 @@ bool
 smem_lanes_all_throttled(const SmemLanes *lanes)
 {
 	uint32_t	throttled = 0;
-	SmemLink   *link = smem_list_first(&lanes->tenants);
+	SmemNode   *link = smem_list_first(&lanes->tenants);
 
 	for (; link != NULL; link = smem_list_after(&lanes->tenants, link))
 	{
@@ -400,7 +397,7 @@ smem_lanes_set_patient(SmemLanes *lanes, bool patient)
 void
 smem_lanes_wake(SmemLanes *lanes)
 {
-	SmemLink   *link = smem_list_first(&lanes->tenants);
+	SmemNode   *link = smem_list_first(&lanes->tenants);
 
 	for (; link != NULL; link = smem_list_after(&lanes->tenants, link))
 		SMEM_HOLDER(link, SmemTenant, all)->hold_until = 0;
@@ -410,7 +407,7 @@ SmemTime
 smem_lanes_next(const SmemLanes *lanes, SmemTime now)
 {
 	SmemTime	at = SMEM_TIME_NEVER;
-	SmemLink   *link = smem_list_first(&lanes->ready);
+	SmemNode   *link = smem_list_first(&lanes->ready);
 
 	for (; link != NULL && at > now; link = smem_list_after(&lanes->ready, link))
 		at = smem_time_min(at, SMEM_HOLDER(link, SmemTenant, ready)->hold_until);
@@ -444,14 +441,14 @@ free_items(SmemLanes *lanes, SmemLane *lane)
 void
 smem_lanes_free(SmemLanes *lanes)
 {
-	SmemLink   *link;
+	SmemNode   *link;
 
 	if (lanes == NULL)
 		return;
 	while ((link = smem_list_first(&lanes->tenants)) != NULL)
 	{
 		SmemTenant *tenant = SMEM_HOLDER(link, SmemTenant, all);
-		SmemLink   *of_tenant;
+		SmemNode   *of_tenant;
 
 		/* Without a throttle the tenant would go with its last lane. */
 		tenant->throttles = 1;

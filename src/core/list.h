@@ -1,7 +1,7 @@
 /*
  * A doubly linked list through a member of what it holds.
  *
- * An SmemLink that is in no list points to nothing, so that unlinking is
+ * An SmemNode that is in no list points to nothing, so that unlinking is
  * harmless and membership can be asked.
  */
 #ifndef SMEM_CORE_LIST_H
@@ -10,16 +10,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-typedef struct SmemLink
+typedef struct SmemNode
 {
-	struct SmemLink *prev;
-	struct SmemLink *next;
-} SmemLink;
+	struct SmemNode *prev;
+	struct SmemNode *next;
+} SmemNode;
 
 /* The list's own link: a ring through all members and itself. */
 typedef struct SmemList
 {
-	SmemLink	ring;
+	SmemNode	ring;
 } SmemList;
 
 #define SMEM_HOLDER(link, type, member) ((type *) ((char *) (link) - offsetof(type, member)))
@@ -37,13 +37,13 @@ smem_list_empty(const SmemList *list)
 }
 
 static inline bool
-smem_linked(const SmemLink *link)
+smem_linked(const SmemNode *link)
 {
 	return link->next != NULL;
 }
 
 static inline void
-smem_link_between(SmemLink *link, SmemLink *prev, SmemLink *next)
+smem_link_between(SmemNode *link, SmemNode *prev, SmemNode *next)
 {
 	link->prev = prev;
 	link->next = next;
@@ -52,19 +52,19 @@ smem_link_between(SmemLink *link, SmemLink *prev, SmemLink *next)
 }
 
 static inline void
-smem_list_append(SmemList *list, SmemLink *link)
+smem_list_append(SmemList *list, SmemNode *link)
 {
 	smem_link_between(link, list->ring.prev, &list->ring);
 }
 
 static inline void
-smem_list_prepend(SmemList *list, SmemLink *link)
+smem_list_prepend(SmemList *list, SmemNode *link)
 {
 	smem_link_between(link, &list->ring, list->ring.next);
 }
 
 static inline void
-smem_unlink(SmemLink *link)
+smem_unlink(SmemNode *link)
 {
 	if (link->next == NULL)
 		return;
@@ -74,13 +74,13 @@ smem_unlink(SmemLink *link)
 }
 
 /* NULL at the end. */
-static inline SmemLink *
-smem_list_after(const SmemList *list, const SmemLink *link)
+static inline SmemNode *
+smem_list_after(const SmemList *list, const SmemNode *link)
 {
 	return link->next == &list->ring ? NULL : link->next;
 }
 
-static inline SmemLink *
+static inline SmemNode *
 smem_list_first(const SmemList *list)
 {
 	return smem_list_after(list, &list->ring);

@@ -1,0 +1,35 @@
+/*
+ * Idempotency keys and the hashes under which the ledger knows a write.
+ *
+ * Every hash is over UTF-8, whatever the database's encoding, and over
+ * length-prefixed parts, so that no two lists of parts look alike.
+ */
+#ifndef SMEM_OUTBOX_KEY_H
+#define SMEM_OUTBOX_KEY_H
+
+#include "core/frame.h"
+#include "core/iso8601.h"
+
+#define SMEM_HASH_SIZE 16
+
+/* The parts of a key that the caller did not give. */
+typedef struct SmemKeyParts
+{
+	SmemStr		tenant;
+	SmemStr		namespace;
+	SmemStr		session;
+	SmemStr		role;
+	SmemStr		source;			/* what the hash is over; absent: a new UUID stands in its place */
+	char		timestamp[SMEM_ISO8601_SIZE];	/* "" where there is none */
+} SmemKeyParts;
+
+/* The key, palloc'd and ended by a NUL. */
+extern SmemStr smem_key_default(const SmemKeyParts *parts);
+
+/* What is unique in the ledger: the tenant's key. */
+extern void smem_key_hash(SmemStr tenant, SmemStr key, uint8_t hash[SMEM_HASH_SIZE]);
+
+/* First 128 bits of SHA-256 over the parts; an absent part differs from an empty one. */
+extern void smem_hash_parts(const SmemStr *parts, int n, uint8_t hash[SMEM_HASH_SIZE]);
+
+#endif

@@ -1,0 +1,164 @@
+#!/bin/bash
+# Installs what a purpose needs and this machine does not have (Debian 12 and its kin).
+#
+#   install.sh build    compiler, PostgreSQL's headers, the courier's libraries
+#   install.sh demo     that, a PostgreSQL server, and a Kafka where Java can be had
+#   install.sh test     that, and the test tools
+#
+# Does nothing, and asks no network, where everything is there.  Runs apt-get as root or
+# through sudo.  A PostgreSQL that is installed already is neither upgraded nor restarted;
+# one that is installed here gets no cluster of its own and is not started.
+set -euo pipefail
+
+purpose=${1:-}
+pg_config=${PG_CONFIG:-pg_config}
+cluster_conf=/etc/postgresql-common/createcluster.conf
+needed=()
+wanted=()
+
+case $purpose in
+	build | demo | test) ;;
+	*) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2; exit 2 ;;
+esac
+
+has_command()
+{
+	command -v "$1" >/dev/null 2>&1
+}
+
+# need PACKAGE TEST...: notes the package where the test fails.
+need()
+{
+	"${@:2}" >/dev/null 2>&1 || needed+=("$1")
+}
+
+has_library()
+{
+	has_command pkg-config && pkg-config --exists "$1"
+}
+
+has_pg_headers()
+{
+	[ -e "$("$pg_config" --pgxs)" ] && [ -e "$("$pg_config" --includedir-server)/postgres.h" ]
+}
+
+has_pg_program()
+{
+	[ -x "$("$pg_config" --bindir)/$1" ] || [ -x "/usr/lib/postgresql/$pg_version/bin/$1" ]
+}
+
+has_pgtap()
+{
+	[ -e "/usr/share/postgresql/$pg_version/extension/pgtap.control" ] ||
+		[ -e "$("$pg_config" --sharedir)/extension/pgtap.control" ]
+}
+
+has_perl_module()
+{
+	has_command perl && perl -M"$1" -e 1
+}
+
+find_pg_version()
+{
+	pg_version=$("$pg_config" --version 2>/dev/null | sed -n 's/^PostgreSQL \([0-9]*\).*/\1/p')
+	: "${pg_version:=15}"
+}
+
+collect_build()
+{
+	need gcc has_command cc
+	need libc6-dev test -e /usr/include/stdio.h
+	need make has_command make
+	need pkg-config has_command pkg-config
+	need "postgresql-server-dev-$pg_version" has_pg_headers
+	need libpq-dev has_library libpq
+	need libcurl4-openssl-dev has_library libcurl
+	need libjson-c-dev has_library json-c
+	need librdkafka-dev has_library rdkafka
+	need libssl-dev has_library libcrypto
+}
+
+collect_demo()
+{
+	need "postgresql-$pg_version" has_pg_program initdb
+	need "postgresql-client-$pg_version" has_pg_program psql
+	need python3 has_command python3
+	need curl has_command curl
+	need kcat has_command kcat
+	need procps has_command ps
+	# A broker is there without Java, too: these may fail.
+	has_command java || wanted+=(openjdk-17-jre-headless)
+	has_command mvn || wanted+=(maven)
+}
+
+collect_test()
+{
+	need "postgresql-$pg_version-pgtap" has_pgtap
+	need libtap-parser-sourcehandler-pgtap-perl has_command pg_prove
+	need libipc-run-perl has_perl_module IPC::Run
+	need perl has_perl_module Test::More
+	need openssl has_command openssl
+}
+
+apt()
+{
+	local -a as_root=()
+	[ "$(id -u)" = 0 ] || as_root=(sudo)
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq \
+		-o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold "$@"
+}
+
+# A first PostgreSQL makes and starts a cluster on the default port, unless told not to.
+# The word is taken back afterwards: a server that the user installs later is his own matter.
+hold_back_cluster()
+{
+	[ -e "$cluster_conf" ] && return
+	has_command pg_createcluster && return
+	as_root_sh "mkdir -p ${cluster_conf%/*} && echo 'create_main_cluster = false' >$cluster_conf"
+	held_back=yes
+}
+
+release_cluster()
+{
+	[ -z "${held_back:-}" ] || as_root_sh "sed -i '/^create_main_cluster = false$/d' $cluster_conf"
+}
+
+as_root_sh()
+{
+	if [ "$(id -u)" = 0 ]; then sh -c "$1"; else sudo sh -c "$1"; fi
+}
+
+install_packages()
+{
+	echo "installing: $*"
+	apt install -y --no-install-recommends "$@" >"$log" 2>&1
+}
+
+find_pg_version
+collect_build
+[ "$purpose" = build ] || collect_demo
+[ "$purpose" != test ] || collect_test
+[ ${#needed[@]} -gt 0 ] || [ ${#wanted[@]} -gt 0 ] || exit 0
+
+if ! has_command apt-get || { [ "$(id -u)" != 0 ] && ! has_command sudo; }; then
+	echo "install.sh: cannot install packages here (no apt-get, or neither root nor sudo)" >&2
+	[ ${#needed[@]} -eq 0 ] || echo "missing: ${needed[*]}" >&2
+	[ ${#wanted[@]} -eq 0 ] || echo "wanted, for a real Kafka: ${wanted[*]}" >&2
+	[ ${#needed[@]} -eq 0 ]
+	exit
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt update >"$log" 2>&1 || true
+hold_back_cluster
+if [ ${#needed[@]} -gt 0 ] && ! install_packages "${needed[@]}"; then
+	tail -15 "$log" >&2
+	echo "install.sh: could not install: ${needed[*]}" >&2
+	release_cluster
+	exit 1
+fi
+if [ ${#wanted[@]} -gt 0 ] && ! install_packages "${wanted[@]}"; then
+	echo "install.sh: could not install ${wanted[*]}: no real Kafka, the mock broker is used" >&2
+fi
+release_cluster

@@ -1,0 +1,209 @@
+/*
+ * Reading: figures from shared memory, and where a row is.
+ */
+
+/*
+ * Purpose: figures of the enabled sinks of this database, from shared memory.
+ * Returns: one row per enabled sink.
+ * Raises: 55000 when the library is not preloaded.
+ */
+CREATE FUNCTION somamem._sink_figures(
+	OUT sink text,
+	OUT pending bigint,
+	OUT parked bigint,
+	OUT dead bigint,
+	OUT oldest_pending_at timestamptz,
+	OUT lag_seconds double precision)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'somamem_sink_figures';
+
+COMMENT ON FUNCTION somamem._sink_figures() IS 'figures of the enabled sinks of this database, from shared memory';
+
+/*
+ * Purpose: what runs, in every database of the server.
+ * Returns: one row for the launcher, and one per database and enabled sink.
+ * Raises: 55000 when the library is not preloaded.
+ */
+CREATE FUNCTION somamem._workers(
+	OUT pid integer,
+	OUT database text,
+	OUT sink text,
+	OUT state text,
+	OUT circuit text,
+	OUT last_error text,
+	OUT last_success_at timestamptz,
+	OUT courier_pid integer,
+	OUT started_at timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'somamem_workers';
+
+COMMENT ON FUNCTION somamem._workers() IS 'the workers of every database of this server';
+
+/*
+ * Purpose: health of this database's outbox and sinks; reads shared memory alone.
+ * Returns: the document that GET /v1/health gives.
+ * Raises: 55000 when the library is not preloaded.
+ */
+CREATE FUNCTION somamem.health()
+RETURNS jsonb
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'somamem_health';
+
+COMMENT ON FUNCTION somamem.health() IS 'health of this database''s outbox and sinks: ok, degraded or down, by component';
+
+CREATE VIEW somamem.outbox_status AS
+	SELECT f.sink, f.pending, f.parked, f.dead, f.oldest_pending_at, f.lag_seconds,
+		(SELECT s.from_snapshot::text FROM somamem.shipment s WHERE s.sink = f.sink ORDER BY s.id DESC LIMIT 1)
+			AS "position"
+	FROM somamem._sink_figures() AS f;
+
+COMMENT ON VIEW somamem.outbox_status IS 'backlog of each enabled sink of this database';
+COMMENT ON COLUMN somamem.outbox_status.sink IS 'name of the sink';
+COMMENT ON COLUMN somamem.outbox_status.pending IS 'committed rows that the sink has not acknowledged, parked ones included';
+COMMENT ON COLUMN somamem.outbox_status.parked IS 'rows that wait for a retry, or behind one';
+COMMENT ON COLUMN somamem.outbox_status.dead IS 'dead letters';
+COMMENT ON COLUMN somamem.outbox_status.oldest_pending_at IS 'commit of the oldest row that is not acknowledged, null when there is none';
+COMMENT ON COLUMN somamem.outbox_status.lag_seconds IS 'age of that commit, 0 when there is none';
+COMMENT ON COLUMN somamem.outbox_status.position IS 'snapshot up to which every row is settled';
+
+CREATE VIEW somamem.workers AS
+	SELECT w.pid, w.database, w.sink, w.state, w.circuit, w.last_error, w.last_success_at, w.courier_pid, w.started_at
+	FROM somamem._workers() AS w;
+
+COMMENT ON VIEW somamem.workers IS 'the launcher, and the shipper of each database and enabled sink of this server';
+COMMENT ON COLUMN somamem.workers.pid IS 'process id, null while it does not run';
+COMMENT ON COLUMN somamem.workers.database IS 'database that is shipped, null for the launcher';
+COMMENT ON COLUMN somamem.workers.sink IS 'sink that it ships to, null for the launcher';
+COMMENT ON COLUMN somamem.workers.state IS 'running, starting, backoff (waits to be started again) or stopped';
+COMMENT ON COLUMN somamem.workers.circuit IS 'closed, half-open or open';
+COMMENT ON COLUMN somamem.workers.last_error IS 'the sink''s last failure, null since its last success';
+COMMENT ON COLUMN somamem.workers.last_success_at IS 'last acknowledged delivery since the server started';
+COMMENT ON COLUMN somamem.workers.courier_pid IS 'process id of the child program that speaks to the sink';
+COMMENT ON COLUMN somamem.workers.started_at IS 'start of the process';
+
+CREATE VIEW somamem.dead_letters AS
+	SELECT d.sink, d.id, d.tenant, d.session_id, d.idempotency_key, d.payload, d.class, d.reason, d.attempts,
+		d.created_at, d.died_at
+	FROM somamem.dead_letter d;
+
+COMMENT ON VIEW somamem.dead_letters IS 'rows that a sink refused for good';
+COMMENT ON COLUMN somamem.dead_letters.class IS 'short and stable name of the reason, such as http_422 or too_large';
+COMMENT ON COLUMN somamem.dead_letters.reason IS 'what the sink said';
+COMMENT ON COLUMN somamem.dead_letters.attempts IS 'attempts that were the row''s own failure';
+
+/*
+ * Purpose: where one row is, for each enabled sink.
+ * Returns: no row when the id is not known.
+ */
+CREATE FUNCTION somamem._delivery(
+	row_id bigint,
+	OUT sink text,
+	OUT state text,
+	OUT attempts integer,
+	OUT delivered_at timestamptz,
+	OUT receipt jsonb,
+	OUT last_error text)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED
+AS $$
+	SELECT e.sink,
+		CASE
+			WHEN d.id IS NOT NULL THEN 'dead'
+			WHEN p.state IN ('retry', 'held') THEN 'in_retry'
+			WHEN p.id IS NOT NULL THEN 'pending'
+			WHEN s.id IS NOT NULL OR o.settled THEN 'delivered'
+			ELSE 'pending'
+		END,
+		coalesce(d.attempts, p.attempts, CASE WHEN s.id IS NOT NULL OR o.settled THEN 1 ELSE 0 END),
+		CASE WHEN d.id IS NULL AND p.id IS NULL THEN s.delivered_at[pg_catalog.array_position(s.ids, $1)] END,
+		CASE WHEN d.id IS NULL AND p.id IS NULL
+			THEN (s.receipts::json -> (pg_catalog.array_position(s.ids, $1) - 1))::jsonb END,
+		coalesce(d.reason, p.last_error)
+	FROM somamem._sink_figures() AS e
+	LEFT JOIN LATERAL (SELECT pg_catalog.pg_visible_in_snapshot(r.xid, coalesce(
+			(SELECT n.from_snapshot FROM somamem.shipment n WHERE n.sink = e.sink ORDER BY n.id DESC LIMIT 1),
+			'1:1:'::pg_snapshot)) AS settled
+		FROM somamem.outbox r WHERE r.id = $1 LIMIT 1) AS o ON true
+	LEFT JOIN LATERAL (SELECT l.id, l.ids, l.receipts, l.delivered_at FROM somamem.shipment l
+		WHERE l.first_id IS NOT NULL AND pg_catalog.int8range(l.first_id, l.last_id, '[]') @> $1
+			AND l.sink = e.sink AND $1 = ANY (l.ids) ORDER BY l.id DESC LIMIT 1) AS s ON true
+	LEFT JOIN somamem.parked p ON p.sink = e.sink AND p.id = $1
+	LEFT JOIN somamem.dead_letter d ON d.sink = e.sink AND d.id = $1
+	WHERE o.settled IS NOT NULL OR s.id IS NOT NULL OR p.id IS NOT NULL OR d.id IS NOT NULL
+$$;
+
+COMMENT ON FUNCTION somamem._delivery(bigint) IS 'where one row is, for each enabled sink';
+
+/*
+ * Purpose: the ledger's hash of a key.
+ * Returns: the value of idempotency.key_hash.
+ */
+CREATE FUNCTION somamem._key_hash(tenant text, idempotency_key text)
+RETURNS uuid
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'somamem_key_hash';
+
+COMMENT ON FUNCTION somamem._key_hash(text, text) IS 'hash under which the ledger knows a tenant''s key';
+
+/*
+ * Purpose: the state of one write.
+ * Returns: one row per enabled sink: pending, in_retry, delivered or dead; none for an unknown id.
+ */
+CREATE FUNCTION somamem.status(
+	id bigint,
+	OUT sink text,
+	OUT state text,
+	OUT attempts integer,
+	OUT delivered_at timestamptz,
+	OUT receipt jsonb,
+	OUT last_error text)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT d.sink, d.state, d.attempts, d.delivered_at, d.receipt, d.last_error FROM somamem._delivery($1) AS d
+$$;
+
+COMMENT ON FUNCTION somamem.status(bigint) IS 'state of one write at each enabled sink, by id';
+
+/*
+ * Purpose: the state of one write, for who knows its key only.
+ * Returns: as status(id); a write whose payload is long gone is delivered, without a receipt.
+ */
+CREATE FUNCTION somamem.status(
+	tenant text,
+	idempotency_key text,
+	OUT sink text,
+	OUT state text,
+	OUT attempts integer,
+	OUT delivered_at timestamptz,
+	OUT receipt jsonb,
+	OUT last_error text)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT f.sink, coalesce(d.state, 'delivered'), coalesce(d.attempts, 1), d.delivered_at, d.receipt, d.last_error
+	FROM somamem.idempotency i
+	CROSS JOIN somamem._sink_figures() AS f
+	LEFT JOIN LATERAL somamem._delivery(i.id) AS d ON d.sink = f.sink
+	WHERE i.key_hash = somamem._key_hash($1, $2)
+$$;
+
+COMMENT ON FUNCTION somamem.status(text, text) IS 'state of one write at each enabled sink, by tenant and idempotency key';
+
+/*
+ * Purpose: waits until a row is acknowledged.
+ * Returns: true as soon as the sink (each enabled one where NULL) has acknowledged it; false at the timeout, or
+ * when it became a dead letter.
+ * Raises: 55000 for a row that this transaction wrote, and for a sink that is off; 22023 for an unknown sink.
+ */
+CREATE FUNCTION somamem.wait_for(id bigint, sink text DEFAULT NULL, timeout interval DEFAULT '30 s')
+RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'somamem_wait_for';
+
+COMMENT ON FUNCTION somamem.wait_for(bigint, text, interval) IS 'waits until a sink, or each enabled one, has acknowledged a write';

@@ -1,0 +1,119 @@
+/*
+ * SQL face of the figures: _sink_figures and _workers.
+ */
+#include "postgres.h"
+
+#include "commands/dbcommands.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "pg/figures.h"
+#include "pg/settings.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(somamem_sink_figures);
+PG_FUNCTION_INFO_V1(somamem_workers);
+
+Datum
+somamem_sink_figures(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	TimestampTz now = GetCurrentTimestamp();
+	SmemDatabaseSlot *db;
+
+	smem_require_preload();
+	InitMaterializedSRF(fcinfo, 0);
+	db = smem_my_database();
+	for (int sink = 0; sink < SMEM_SINKS; sink++)
+	{
+		SmemFigures fig = {0};
+		Datum		values[6];
+		bool		nulls[6] = {0};
+
+		if (!smem_sink_enabled(sink))
+			continue;
+		if (db != NULL)
+			smem_figures_read(db, sink, now, &fig);
+		values[0] = CStringGetTextDatum(smem_sink_name(sink));
+		values[1] = Int64GetDatum(fig.pending);
+		values[2] = Int64GetDatum(fig.parked);
+		values[3] = Int64GetDatum(fig.dead);
+		values[4] = TimestampTzGetDatum(fig.oldest_pending_at);
+		nulls[4] = fig.oldest_pending_at == 0;
+		values[5] = Float8GetDatum(fig.lag_seconds);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+static void
+put_launcher(ReturnSetInfo *rsinfo)
+{
+	Datum		values[9] = {0};
+	bool		nulls[9] = {true, true, true, false, true, true, true, true, true};
+	pid_t		pid;
+
+	LWLockAcquire(smem_shared->lock, LW_SHARED);
+	pid = smem_shared->launcher_pid;
+	LWLockRelease(smem_shared->lock);
+	values[0] = Int32GetDatum(pid);
+	nulls[0] = pid == 0;
+	values[3] = CStringGetTextDatum(pid == 0 ? "stopped" : "running");
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+static void
+put_worker(ReturnSetInfo *rsinfo, SmemDatabaseSlot *db, Oid oid, SmemSink sink)
+{
+	char	   *datname = get_database_name(oid);
+	SmemFigures fig;
+	Datum		values[9] = {0};
+	bool		nulls[9] = {0};
+
+	if (datname == NULL)
+		return;
+	smem_figures_read(db, sink, GetCurrentTimestamp(), &fig);
+	values[0] = Int32GetDatum(fig.pid);
+	nulls[0] = fig.pid == 0;
+	values[1] = CStringGetTextDatum(datname);
+	values[2] = CStringGetTextDatum(smem_sink_name(sink));
+	values[3] = CStringGetTextDatum(smem_worker_state_name(fig.state));
+	values[4] = CStringGetTextDatum(smem_circuit_name(fig.circuit));
+	values[5] = CStringGetTextDatum(fig.last_error);
+	nulls[5] = fig.last_error[0] == '\0';
+	values[6] = TimestampTzGetDatum(fig.last_success_at);
+	nulls[6] = fig.last_success_at == 0;
+	values[7] = Int32GetDatum(fig.courier_pid);
+	nulls[7] = fig.courier_pid == 0;
+	values[8] = TimestampTzGetDatum(fig.started_at);
+	nulls[8] = fig.pid == 0;
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+Datum
+somamem_workers(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	smem_require_preload();
+	InitMaterializedSRF(fcinfo, 0);
+	put_launcher(rsinfo);
+	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
+	{
+		SmemDatabaseSlot *db = &smem_shared->database[i];
+		Oid			oid;
+		bool		active;
+
+		LWLockAcquire(smem_shared->lock, LW_SHARED);
+		oid = db->oid;
+		active = db->state == SMEM_DATABASE_ACTIVE;
+		LWLockRelease(smem_shared->lock);
+		for (int sink = 0; active && sink < SMEM_SINKS; sink++)
+		{
+			if (smem_sink_enabled(sink))
+				put_worker(rsinfo, db, oid, sink);
+		}
+	}
+	return (Datum) 0;
+}

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -280,25 +281,16 @@ static SmemProduced
 classify(rd_kafka_t *rk, rd_kafka_resp_err_t code, SmemError *err)
 {
 	char		text[SMEM_ERROR_TEXT];
+	rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(rk, text, sizeof(text));
 
-	switch (code)
-	{
-		case RD_KAFKA_RESP_ERR__QUEUE_FULL:
-			return SMEM_PRODUCED_FULL;
-		case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-			return SMEM_PRODUCED_TOO_LARGE;
-		case RD_KAFKA_RESP_ERR__FATAL:
-			text[0] = '\0';
-			/* The report of the batch that failed is on its way, and says why. */
-			if (rd_kafka_fatal_error(rk, text, sizeof(text)) == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
-				return SMEM_PRODUCED_FULL;
-			smem_error_set(err, SMEM_ERROR_SINK, true, "Kafka producer failed: %.200s", text);
-			return SMEM_PRODUCED_TROUBLE;
-		default:
-			smem_error_set(err, SMEM_ERROR_SINK, true, "Kafka producer failed: %s",
-						   rd_kafka_err2str(code));
-			return SMEM_PRODUCED_TROUBLE;
-	}
+	/* The report of the batch that failed is on its way, and says why. */
+	if (fatal == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE || code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+		return SMEM_PRODUCED_FULL;
+	if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+		return SMEM_PRODUCED_TOO_LARGE;
+	smem_error_set(err, SMEM_ERROR_SINK, true, "Kafka producer failed: %.200s",
+				   fatal != RD_KAFKA_RESP_ERR_NO_ERROR ? text : rd_kafka_err2str(code));
+	return SMEM_PRODUCED_TROUBLE;
 }
 
 SmemProduced
@@ -388,6 +380,7 @@ report_batch(SmemProducer *prod, rd_kafka_event_t *event, const SmemReports *rep
 	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
 	const rd_kafka_message_t *msg;
 	SmemRefusal why;
+	char		text[SMEM_ERROR_TEXT];
 
 	while ((msg = rd_kafka_event_message_next(event)) != NULL)
 	{
@@ -398,7 +391,11 @@ report_batch(SmemProducer *prod, rd_kafka_event_t *event, const SmemReports *rep
 	if (is_refusal(code, &why))
 		reports->batch_refused(arg, why, rows, bytes);
 	else if (code != RD_KAFKA_RESP_ERR_NO_ERROR && !is_purged(code))
-		reports->trouble(arg, true, false, rd_kafka_err2str(code));
+	{
+		snprintf(text, sizeof(text), "could not deliver to Kafka topic \"%.120s\": %s",
+				 rd_kafka_topic_name(prod->topic), rd_kafka_err2str(code));
+		reports->trouble(arg, true, false, text);
+	}
 }
 
 static void
@@ -407,21 +404,14 @@ report_error(SmemProducer *prod, rd_kafka_event_t *event, const SmemReports *rep
 	rd_kafka_resp_err_t code = rd_kafka_event_error(event);
 	char		text[SMEM_ERROR_TEXT];
 
-	switch (code)
-	{
-		case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-			reports->trouble(arg, false, true, rd_kafka_event_error_string(event));
-			break;
-		case RD_KAFKA_RESP_ERR__FATAL:
-			code = rd_kafka_fatal_error(prod->rk, text, sizeof(text));
+	if (code != RD_KAFKA_RESP_ERR__FATAL)
+		reports->trouble(arg, false, code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN,
+						 rd_kafka_event_error_string(event));
 
-			/* The consequence of a failed batch, whose report says more. */
-			if (code != RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
-				reports->trouble(arg, true, false, text);
-			break;
-		default:
-			reports->trouble(arg, false, false, rd_kafka_event_error_string(event));
-	}
+	/* Gapless: the consequence of a failed batch, whose report says more. */
+	else if (rd_kafka_fatal_error(prod->rk, text, sizeof(text)) !=
+			 RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
+		reports->trouble(arg, true, false, text);
 }
 
 void

@@ -5,6 +5,7 @@
 #                                         prints "ready PORT SOCKET_FOLDER"
 #   server.sh stop DIR [MODE]             fast by default
 #   server.sh kill DIR                    kill -9 of the postmaster, and waits for its children
+#   server.sh remove DIR                  stops it and deletes all of it
 #   server.sh psql DIR [ARGUMENT]...      psql as the superuser "postgres"
 #   server.sh env DIR                     prints PGHOST, PGPORT, PGUSER and PATH to eval
 #   server.sh where DIR                   prints the folder that is really used
@@ -148,6 +149,21 @@ in_use()
 	[ -n "$(find /proc/[0-9]*/cwd -maxdepth 0 -lname "$dir/data" 2>/dev/null)" ]
 }
 
+stop_server()
+{
+	as_server test -e "$dir/data/postmaster.pid" || return 0
+	as_server "$pg/pg_ctl" -D "$dir/data" -m "${1:-fast}" -w -t 60 stop >/dev/null
+}
+
+remove()
+{
+	local given
+	given=$(realpath -m "$1")
+	stop_server immediate || true
+	[ ! -s "$dir/socket_path" ] || rm -rf "$(<"$dir/socket_path")"
+	rm -rf "$dir" "$given"
+}
+
 action=${1:-}
 [ $# -ge 2 ] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2; exit 2; }
 if [ "$action" = start ]; then
@@ -157,9 +173,8 @@ fi
 settle "$2"
 choose_socket
 case $action in
-	stop)
-		as_server test -e "$dir/data/postmaster.pid" || exit 0
-		as_server "$pg/pg_ctl" -D "$dir/data" -m "${3:-fast}" -w -t 60 stop >/dev/null ;;
+	stop) stop_server "${3:-fast}" ;;
+	remove) remove "$2" ;;
 	kill) kill_server ;;
 	psql) exec "$pg/psql" -X -h "$socket" -p "$(<"$dir/port")" -U postgres "${@:3}" ;;
 	env) echo "export PGHOST='$socket' PGPORT=$(<"$dir/port") PGUSER=postgres PATH='$pg':\$PATH" ;;

@@ -337,7 +337,7 @@ smem_shipper_main(Datum arg)
 	sh->context = AllocSetContextCreate(TopMemoryContext, "somamem worker", ALLOCSET_DEFAULT_SIZES);
 	sh->turn = AllocSetContextCreate(sh->context, "somamem turn", ALLOCSET_DEFAULT_SIZES);
 	smem_window_init(&sh->window, sh->context);
-	sh->now = sh->last_time = GetCurrentTimestamp();
+	sh->now = sh->last_time = sh->last_record = GetCurrentTimestamp();
 	MemoryContextSwitchTo(sh->turn);
 	smem_feed_start(sh);
 	while (sh->exists)

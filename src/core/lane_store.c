@@ -41,6 +41,7 @@ smem_lane_item(const SmemRow *row)
 		return NULL;
 	item->next = NULL;
 	item->lane = NULL;
+	item->sent = false;
 	item->bytes = bytes;
 	item->row = *row;
 	item->row.tenant = copy_string(&end, r->tenant);

@@ -28,6 +28,7 @@ typedef struct SmemLane SmemLane;
 typedef struct SmemItem
 {
 	struct SmemItem *next;		/* in its lane */
+	bool		sent;			/* the caller's: it was in a request before */
 	SmemLane   *lane;
 	size_t		bytes;			/* of all its strings */
 	SmemRow		row;			/* strings lie behind the item */

@@ -20,6 +20,7 @@ struct SmemHttp
 	SmemTime	timer;			/* when libcurl wants to be called */
 	size_t		max_answer_bytes;
 	SmemBuf		ca_file;
+	uint32_t	generation;		/* of the settings that calls are made with */
 	SmemList	idle;
 	SmemList	busy;
 };
@@ -28,6 +29,7 @@ struct SmemHttpCall
 {
 	SmemHttp   *http;
 	SmemNode	node;
+	uint32_t	generation;
 	CURL	   *easy;
 	struct curl_slist *headers;
 	SmemBuf		body;
@@ -166,7 +168,6 @@ set_ca_file(SmemHttpCall *call)
 {
 	SmemBuf    *path = &call->http->ca_file;
 
-	/* An empty path would verify against nothing; the default is set by a reset of the option. */
 	if (smem_buf_len(path) > 0)
 		curl_easy_setopt(call->easy, CURLOPT_CAINFO, smem_buf_text(path));
 }
@@ -178,6 +179,7 @@ smem_http_set_ca_file(SmemHttp *http, const char *path)
 		return true;
 	/* Calls of the pool have the old file: they are made anew when needed. */
 	free_calls(&http->idle);
+	http->generation++;
 	smem_buf_reset(&http->ca_file);
 	if (path != NULL)
 		smem_buf_puts(&http->ca_file, path);
@@ -264,6 +266,7 @@ new_call(SmemHttp *http)
 	if (call == NULL)
 		return NULL;
 	call->http = http;
+	call->generation = http->generation;
 	call->easy = curl_easy_init();
 	if (call->easy == NULL)
 	{
@@ -320,7 +323,10 @@ smem_http_cancel(SmemHttpCall *call)
 	reset_buffer(&call->answer);
 	call->retry_after[0] = call->date[0] = call->error[0] = '\0';
 	smem_unlink(&call->node);
-	smem_list_prepend(&call->http->idle, &call->node);
+	if (call->generation == call->http->generation)
+		smem_list_prepend(&call->http->idle, &call->node);
+	else
+		free_call(call);
 }
 
 bool

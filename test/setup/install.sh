@@ -13,6 +13,7 @@ set -euo pipefail
 purpose=${1:-}
 pg_config=${PG_CONFIG:-pg_config}
 cluster_conf=/etc/postgresql-common/createcluster.conf
+hold_line='create_main_cluster = false'
 needed=()
 wanted=()
 
@@ -60,7 +61,8 @@ has_perl_module()
 
 find_pg_version()
 {
-	pg_version=$("$pg_config" --version 2>/dev/null | sed -n 's/^PostgreSQL \([0-9]*\).*/\1/p')
+	pg_version=$({ "$pg_config" --version 2>/dev/null || true; } |
+		sed -n 's/^PostgreSQL \([0-9]*\).*/\1/p')
 	: "${pg_version:=15}"
 }
 
@@ -108,19 +110,23 @@ apt()
 		-o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold "$@"
 }
 
-# A first PostgreSQL makes and starts a cluster on the default port, unless told not to.
-# The word is taken back afterwards: a server that the user installs later is his own matter.
+# A first server makes and starts a cluster on the default port, unless told not to.  The word
+# is taken back afterwards: a server that the user installs later is the user's own matter.
 hold_back_cluster()
 {
-	[ -e "$cluster_conf" ] && return
-	has_command pg_createcluster && return
-	as_root_sh "mkdir -p ${cluster_conf%/*} && echo 'create_main_cluster = false' >$cluster_conf"
+	case " ${needed[*]} " in
+		*" postgresql-$pg_version "*) ;;
+		*) return ;;
+	esac
+	! grep -qsx "$hold_line" "$cluster_conf" || return 0
+	as_root_sh "mkdir -p ${cluster_conf%/*} && echo '$hold_line' >>$cluster_conf"
 	held_back=yes
 }
 
 release_cluster()
 {
-	[ -z "${held_back:-}" ] || as_root_sh "sed -i '/^create_main_cluster = false$/d' $cluster_conf"
+	[ -z "${held_back:-}" ] || as_root_sh "sed -i '/^$hold_line\$/d' $cluster_conf"
+	held_back=
 }
 
 as_root_sh()
@@ -149,16 +155,14 @@ if ! has_command apt-get || { [ "$(id -u)" != 0 ] && ! has_command sudo; }; then
 fi
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+trap 'release_cluster; rm -f "$log"' EXIT
 apt update >"$log" 2>&1 || true
 hold_back_cluster
 if [ ${#needed[@]} -gt 0 ] && ! install_packages "${needed[@]}"; then
 	tail -15 "$log" >&2
 	echo "install.sh: could not install: ${needed[*]}" >&2
-	release_cluster
 	exit 1
 fi
 if [ ${#wanted[@]} -gt 0 ] && ! install_packages "${wanted[@]}"; then
 	echo "install.sh: could not install ${wanted[*]}: no real Kafka, the mock broker is used" >&2
 fi
-release_cluster

@@ -74,3 +74,33 @@ install-courier: build/somamem-courier
 	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)'
 	$(INSTALL_PROGRAM) build/somamem-courier '$(DESTDIR)$(pkglibdir)/somamem-courier'
 endif
+
+# --- commands ----------------------------------------------------------------
+
+.PHONY: stage demo test unit bench format tools
+
+# A PostgreSQL of our own in build/stage, with the extension in it; the system's stays as it is.
+stage:
+	test/setup/stage.sh
+
+tools:
+	$(MAKE) -C test/standin
+
+demo:
+	test/setup/install.sh demo
+	test/demo/demo.sh
+
+test:
+	test/setup/install.sh test
+	test/run
+
+unit:
+	$(MAKE) -C test/unit check
+	$(MAKE) -C test/unit check SAN=1
+
+bench:
+	test/setup/install.sh test
+	bench/run
+
+format:
+	clang-format -i $(wildcard src/*.c src/*/*.[ch] test/unit/*.[ch] test/standin/*.[ch] test/lib/*.[ch] bench/*.[ch])

@@ -58,11 +58,15 @@ has_hash(TupleTableSlot *slot, AttrNumber att, const uint8 *hash)
 }
 
 static void
-report_other_content(int64 id)
+report_other_content(const SmemWrite *write, int64 id)
 {
+	char		owner[32] = "";
+
+	if (write->ordinal > 0)
+		snprintf(owner, sizeof(owner), " of payload %d", write->ordinal);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNIQUE_VIOLATION),
-			 errmsg("idempotency key was used for a different memory write"),
+			 errmsg("idempotency key%s was used for a different memory write", owner),
 			 errdetail("The first write with this key has id %lld.", (long long) id),
 			 errhint("Use another key for other content, or repeat the first write unchanged.")));
 }
@@ -96,7 +100,7 @@ read_first(SmemLedger *ledger, ItemPointer tid, const SmemWrite *write, SmemClai
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	if (found && !same_payload)
-		report_other_content(claim->id);
+		report_other_content(write, claim->id);
 	return found;
 }
 

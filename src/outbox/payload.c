@@ -22,13 +22,6 @@ typedef struct Reader
 	char		name[32];		/* how messages call the payload */
 } Reader;
 
-/* Where a value was found, for messages. */
-typedef struct Field
-{
-	const char *kind;			/* argument, or the payload's name and "field" */
-	const char *name;
-} Field;
-
 static void
 refuse_field(const Reader *reader, const char *field, const char *rule)
 {
@@ -362,6 +355,7 @@ smem_write_read(const SmemWriteArgs *args, JsonbContainer *payload, int payload_
 	check_name_field(&reader, "role", role);
 	read_metadata(&reader);
 
+	write->ordinal = ordinal;
 	write->payload = payload;
 	write->payload_len = payload_len;
 	write->tenant = read_tenant(&reader, args->tenant);

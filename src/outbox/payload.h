@@ -24,6 +24,7 @@ typedef struct SmemWriteArgs
 /* One write, ready for the ledger and the outbox.  Strings live in payload, arguments or the reader's context. */
 typedef struct SmemWrite
 {
+	int			ordinal;		/* in a batch, from 1; else 0 */
 	JsonbContainer *payload;
 	int			payload_len;
 	SmemStr		tenant;

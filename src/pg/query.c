@@ -36,6 +36,7 @@ smem_commit(void)
 uint64
 smem_query(SmemQuery *query, Datum *args, const char *nulls, long limit)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	int			rc;
 
 	if (query->plan == NULL)
@@ -51,5 +52,7 @@ smem_query(SmemQuery *query, Datum *args, const char *nulls, long limit)
 	rc = SPI_execute_plan(query->plan, args, nulls, false, limit);
 	if (rc < 0)
 		elog(ERROR, "could not run \"%s\": %s", query->sql, SPI_result_code_string(rc));
+	/* SPI leaves its own context behind; callers keep things for longer than that one lives. */
+	MemoryContextSwitchTo(caller);
 	return SPI_processed;
 }

@@ -111,11 +111,12 @@ enter_confinement(int fd)
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return false;
-	prctl(PR_SET_DUMPABLE, 0);
 	set_limit(RLIMIT_CORE, 0);
 	set_limit(RLIMIT_NOFILE, SMEM_COURIER_FILES);
 #ifndef __SANITIZE_ADDRESS__
+	/* The sanitizer needs address space without end, and looks for leaks from outside. */
 	set_limit(RLIMIT_AS, SMEM_COURIER_MEMORY);
+	prctl(PR_SET_DUMPABLE, 0);
 #endif
 	/* Standard error stays: what the C library says before it aborts belongs in the server's log. */
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)

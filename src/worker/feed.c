@@ -129,7 +129,7 @@ open_step(SmemShipper *sh, SmemMoment *to, int64_t after_id)
 
 	memset(open, 0, sizeof(*open));
 	open->number = sh->next_number++;
-	open->from_time = sh->last_time;
+	open->from_time = Max(sh->last_time, (TimestampTz) sh->seen_since);
 	open->step.from = sh->last;
 	open->step.to = *to;
 	smem_moment_copy(&sh->last, to);
@@ -147,9 +147,9 @@ look(SmemShipper *sh)
 	SmemMoment	moment;
 	bool		news;
 
-	/* Before the snapshot: a commit that it misses sets both anew, and wakes. */
+	/* Before the snapshot: a commit that it misses sets the flag anew, and wakes. */
 	pg_atomic_exchange_u32(&sh->slot->woken, 0);
-	pg_atomic_exchange_u64(&sh->slot->unseen_since, 0);
+	sh->seen_since = pg_atomic_read_u64(&sh->slot->unseen_since);
 	time = GetCurrentTimestamp();
 	smem_moment_take(&moment);
 	news = !smem_moment_equal(&moment, &sh->last);

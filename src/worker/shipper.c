@@ -157,6 +157,10 @@ publish_oldest(SmemShipper *sh)
 			oldest = entry->commit_at;
 	}
 	pg_atomic_write_u64(&sh->slot->oldest_pending, (uint64) oldest);
+	/* Only now, so that the lag has no gap; a commit since the look has set the flag, and we look again. */
+	if (sh->seen_since != 0)
+		pg_atomic_compare_exchange_u64(&sh->slot->unseen_since, &sh->seen_since, 0);
+	sh->seen_since = 0;
 	pg_atomic_write_u64(&sh->slot->beat, (uint64) sh->now);
 }
 

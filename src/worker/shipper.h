@@ -23,7 +23,7 @@ typedef struct SmemOpenStep
 	SmemStep	step;
 	uint32_t	number;
 	int			rows;			/* of it in the window */
-	TimestampTz from_time;		/* when step.from was taken: no row was committed before */
+	TimestampTz from_time;		/* no row of it was committed before: the first commit since step.from */
 } SmemOpenStep;
 
 typedef struct SmemShipper
@@ -50,6 +50,7 @@ typedef struct SmemShipper
 	/* pace; times in microseconds as TimestampTz */
 	TimestampTz now;			/* of this turn */
 	TimestampTz last_look;
+	uint64_t	seen_since;		/* value of unseen_since that the last look has taken care of, or 0 */
 	TimestampTz last_record;
 	int64_t		linger_us;		/* pause between two looks, grows with what a look finds */
 

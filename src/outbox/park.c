@@ -228,6 +228,27 @@ smem_park_due(SmemSink sink, int max_sessions, TimestampTz lease, SmemDue **due)
 }
 
 void
+smem_park_extend(SmemSink sink, const int64_t *ids, int n, TimestampTz lease)
+{
+	static SmemQuery query = {
+		"UPDATE somamem.parked SET next_attempt_at = $3 WHERE sink = $1 AND id = ANY ($2)"
+		" AND next_attempt_at <= pg_catalog.clock_timestamp()",
+		3, {TEXTOID, INT8ARRAYOID, TIMESTAMPTZOID}
+	};
+	Datum	   *elements = palloc(sizeof(Datum) * (n + 1));
+	Datum		args[3];
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(ids[i]);
+	args[0] = sink_datum(sink);
+	args[1] = make_array(elements, NULL, n, INT8OID);
+	args[2] = TimestampTzGetDatum(lease);
+	smem_query(&query, args, NULL, 0);
+}
+
+void
 smem_park_count(SmemSink sink, int64_t *parked, int64_t *delayed, int64_t *dead)
 {
 	static SmemQuery query = {

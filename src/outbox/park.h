@@ -64,6 +64,9 @@ extern int	smem_park_wake_delayed(SmemSink sink);
  */
 extern int	smem_park_due(SmemSink sink, int max_sessions, TimestampTz lease, SmemDue **due);
 
+/* Moves the turn of rows that are under way to lease, without counting an attempt. */
+extern void smem_park_extend(SmemSink sink, const int64_t *ids, int n, TimestampTz lease);
+
 /* Counts for a starting shipper, and the oldest commit among what is parked (0: none). */
 extern void smem_park_count(SmemSink sink, int64_t *parked, int64_t *delayed, int64_t *dead);
 extern TimestampTz smem_park_oldest(SmemSink sink);

@@ -217,6 +217,19 @@ feed_due_row(SmemOutboxRow *row, void *arg)
 	return true;
 }
 
+/* A row that waits in the courier for its sink to come back is not due again, nor another attempt. */
+static void
+extend_leases(SmemShipper *sh, TimestampTz lease)
+{
+	int64_t    *ids = palloc(sizeof(int64_t) * (SMEM_WINDOW_ROWS + RETRY_ROOM * 2));
+	dlist_iter	iter;
+	int			n = 0;
+
+	dlist_foreach(iter, &sh->window.retries)
+		ids[n++] = dlist_container(SmemEntry, node, iter.cur)->id;
+	smem_park_extend(sh->sink, ids, n, lease);
+}
+
 /* Sends what is due from the parking place. */
 static void
 feed_due(SmemShipper *sh)
@@ -234,6 +247,7 @@ feed_due(SmemShipper *sh)
 		sh->parked += woken;
 		pg_atomic_fetch_sub_u64(&sh->slot->done, woken);
 	}
+	extend_leases(sh, lease);
 	state.ndue = smem_park_due(sh->sink, RETRY_SESSIONS, lease, &state.due);
 	ids = palloc(sizeof(int64_t) * (state.ndue + 1));
 	for (int i = 0; i < state.ndue && sh->window.rows + n < SMEM_WINDOW_ROWS + RETRY_ROOM; i++)

@@ -85,9 +85,10 @@ start_kafka()
 		test/lib/kafka.sh start "$run/kafka" >"$run/kafka.out" 2>"$run/kafka.log"; then
 		kafka_kind="Apache Kafka (KRaft)"
 	else
+		kafka_kind="librdkafka's mock broker"
+		[ ! -s "$run/kafka.log" ] || kafka_kind+=" (no real Kafka: see demo/kafka.log)"
 		rm -rf "$run/kafka"
 		test/lib/kafka.sh mock "$run/kafka" >"$run/kafka.out"
-		kafka_kind="librdkafka's mock broker (no real Kafka here)"
 	fi
 	read -r word brokers <"$run/kafka.out"
 }
@@ -216,7 +217,7 @@ title "Writing the conversation through somamem.memory_write, over $write_second
 	>"$run/writer.out" 2>&1 &
 echo $! >"$run/writer.pid"
 watch
-cat "$run/writer.out" | grep -v '^rows' || true
+grep -v '^rows' "$run/writer.out" || true
 say_recovery
 
 title "Health after"

@@ -2,6 +2,7 @@
 
 #include "worker/window.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -46,6 +47,7 @@ smem_window_add(SmemWindow *window, int64_t id, bool retry, const char *tenant, 
 	return entry;
 }
 
+/* Sinks speak UTF-8; in a database that does not, what is no ASCII is masked, which leaves JSON whole. */
 static char *
 copy_str(SmemWindow *window, SmemStr s)
 {
@@ -56,6 +58,14 @@ copy_str(SmemWindow *window, SmemStr s)
 	copy = MemoryContextAlloc(window->context, s.len + 1);
 	memcpy(copy, s.data, s.len);
 	copy[s.len] = '\0';
+	if (GetDatabaseEncoding() != PG_UTF8)
+	{
+		for (size_t i = 0; i < s.len; i++)
+		{
+			if (IS_HIGHBIT_SET(copy[i]))
+				copy[i] = '?';
+		}
+	}
 	return copy;
 }
 

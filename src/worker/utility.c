@@ -112,14 +112,14 @@ quiesce(const char *name)
 	return db;
 }
 
-/* Lets workers come back, if the database is still there. */
+/* Lets workers come back, unless the database is gone. */
 static void
-resume(SmemDatabaseSlot *db)
+resume(SmemDatabaseSlot *db, bool dropped)
 {
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	if (db->state == SMEM_DATABASE_QUIESCED && db->quiesce_pid == MyProcPid)
 	{
-		db->state = SMEM_DATABASE_PROBE;
+		db->state = dropped ? SMEM_DATABASE_FREE : SMEM_DATABASE_PROBE;
 		db->quiesce_pid = 0;
 	}
 	LWLockRelease(smem_shared->lock);
@@ -162,6 +162,7 @@ utility(PlannedStmt *pstmt, const char *query, bool readOnlyTree, ProcessUtility
 	Node	   *stmt = pstmt->utilityStmt;
 	const char *name = database_to_quiesce(stmt);
 	SmemDatabaseSlot *db = name != NULL ? quiesce(name) : NULL;
+	volatile bool dropped = false;
 
 	if (db == NULL)
 		run(pstmt, query, readOnlyTree, context, params, env, dest, qc);
@@ -170,10 +171,11 @@ utility(PlannedStmt *pstmt, const char *query, bool readOnlyTree, ProcessUtility
 		PG_TRY();
 		{
 			run(pstmt, query, readOnlyTree, context, params, env, dest, qc);
+			dropped = IsA(stmt, DropdbStmt);
 		}
 		PG_FINALLY();
 		{
-			resume(db);
+			resume(db, dropped);
 		}
 		PG_END_TRY();
 	}

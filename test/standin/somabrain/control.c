@@ -62,6 +62,7 @@ describe(const SmemService *service, int64_t now_ms)
 	add_count(document, "bytes", service->bytes);
 	add_count(document, "connections", (uint64_t) service->connections);
 	add_count(document, "connections_max", (uint64_t) service->connections_max);
+	add_count(document, "reused_request_ids", service->reused_request_ids);
 	add_count(document, "violations", service->violations);
 	json_object_object_add(document, "first_violation",
 						   json_object_new_string(service->first_violation));

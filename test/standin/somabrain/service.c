@@ -250,10 +250,11 @@ check(SmemService *service, SmemForm form, const SmemHead *head, SmemSlice body)
 
 	if (smem_request_check(req, form, head, body))
 	{
-		if (smem_prints_add(&service->ledger.request_ids,
-							smem_text_print(head->request_id, nothing)))
-			return true;
-		snprintf(req->violation, sizeof(req->violation), "X-Request-ID was used before");
+		/* Only counted: a library that tries again under the caller's feet is no bad row. */
+		if (!smem_prints_add(&service->ledger.request_ids,
+							 smem_text_print(head->request_id, nothing)))
+			service->reused_request_ids++;
+		return true;
 	}
 	if (service->violations++ == 0)
 		memcpy(service->first_violation, req->violation, sizeof(req->violation));

@@ -23,6 +23,7 @@ typedef struct SmemService
 	uint64_t	taken;			/* requests whose items were accepted */
 	uint64_t	bytes;
 	uint64_t	violations;
+	uint64_t	reused_request_ids;
 	uint64_t	statuses[SMEM_STATUS_MAX];
 	int			connections;
 	int			connections_max;

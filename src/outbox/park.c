@@ -30,6 +30,7 @@ make_array(Datum *elements, bool *nulls, int n, Oid type)
 											  type == INT4OID ? 4 : -1, type == INT4OID, TYPALIGN_INT));
 }
 
+/* Several arrays unnest side by side only without a schema's name; the parser then takes pg_catalog's. */
 void
 smem_park(SmemSink sink, const SmemParked *rows, int n)
 {
@@ -37,7 +38,7 @@ smem_park(SmemSink sink, const SmemParked *rows, int n)
 		"INSERT INTO somamem.parked AS p (sink, id, tenant, session_id, state, attempts, next_attempt_at,"
 		" commit_at, class, last_error)"
 		" SELECT $1, r.id, r.tenant, r.session_id, r.state, r.attempts, r.next_attempt_at, r.commit_at, r.class,"
-		" r.last_error FROM pg_catalog.unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) AS r (id, tenant,"
+		" r.last_error FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) AS r (id, tenant,"
 		" session_id, state, attempts, next_attempt_at, commit_at, class, last_error)"
 		" ON CONFLICT (sink, id) DO UPDATE SET state = excluded.state,"
 		" next_attempt_at = excluded.next_attempt_at,"
@@ -92,7 +93,7 @@ smem_bury(SmemSink sink, const SmemDead *rows, int n)
 		" traceparent, payload, class, reason, attempts, created_at)"
 		" SELECT $1, o.id, o.tenant, o.session_id, o.namespace, o.persona_id, o.idempotency_key, o.traceparent,"
 		" o.payload, d.class, d.reason, d.attempts, o.created_at"
-		" FROM pg_catalog.unnest($2, $3, $4, $5) AS d (id, class, reason, attempts)"
+		" FROM unnest($2, $3, $4, $5) AS d (id, class, reason, attempts)"
 		" JOIN somamem.outbox o ON o.id = d.id ON CONFLICT (sink, id) DO NOTHING",
 		5, {TEXTOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID}
 	};
@@ -140,7 +141,7 @@ smem_park_promote(SmemSink sink, const char **tenants, const char **sessions, in
 {
 	static SmemQuery query = {
 		"UPDATE somamem.parked p SET next_attempt_at = pg_catalog.clock_timestamp()"
-		" FROM (SELECT DISTINCT k.t, k.s FROM pg_catalog.unnest($2, $3) AS k (t, s)) AS s,"
+		" FROM (SELECT DISTINCT k.t, k.s FROM unnest($2, $3) AS k (t, s)) AS s,"
 		" LATERAL (SELECT f.id, f.next_attempt_at FROM somamem.parked f WHERE f.sink = $1 AND f.tenant = s.t"
 		"  AND f.session_id = s.s AND f.state <> 'delayed' ORDER BY f.id LIMIT 1) AS head"
 		" WHERE p.sink = $1 AND p.id = head.id AND head.next_attempt_at IS NULL",

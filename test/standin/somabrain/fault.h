@@ -20,7 +20,7 @@ typedef enum SmemFaultKind
 	SMEM_FAULT_GARBAGE,			/* answers with what is no HTTP */
 	SMEM_FAULT_TRUNCATED,		/* closes in the middle of the answer */
 	SMEM_FAULT_NOT_JSON,		/* answers 200 with a body that is no JSON */
-	SMEM_FAULT_MISSING_RESULTS,	/* leaves out every second result, and does not take those items */
+	SMEM_FAULT_MISSING_RESULTS,	/* answers and takes the first half of the items only */
 	SMEM_FAULT_OK_FALSE,		/* answers 200 with ok false */
 	SMEM_FAULT_DOWN				/* closes the listener and every connection */
 } SmemFaultKind;

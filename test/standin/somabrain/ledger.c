@@ -224,14 +224,14 @@ flush_lines(SmemLedger *ledger)
 }
 
 bool
-smem_ledger_accept(SmemLedger *ledger, const SmemRequest *req, const SmemHead *head, size_t step,
+smem_ledger_accept(SmemLedger *ledger, const SmemRequest *req, const SmemHead *head, size_t n,
 				   bool *repeats, SmemPrint *prints)
 {
 	int64_t		now = wall_us();
 	size_t		i;
 
 	smem_buf_reset(&ledger->lines);
-	for (i = 0; i < req->n; i += step)
+	for (i = 0; i < n; i++)
 	{
 		prints[i] = identity(req->tenant, req->items[i].key, head->idempotency_key);
 		repeats[i] = count(ledger, prints[i]);

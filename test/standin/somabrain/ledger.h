@@ -38,10 +38,10 @@ extern bool smem_prints_add(SmemPrintSet *set, SmemPrint print);
 extern bool smem_ledger_open(SmemLedger *ledger, const char *path);
 
 /*
- * Accepts the items from first up to n, every step-th.  repeats[i] tells
- * whether the key was known; prints[i] is the key's fingerprint.
+ * Accepts the first n items.  repeats[i] tells whether the key was known;
+ * prints[i] is the key's fingerprint.
  */
 extern bool smem_ledger_accept(SmemLedger *ledger, const SmemRequest *req, const SmemHead *head,
-							   size_t step, bool *repeats, SmemPrint *prints);
+							   size_t n, bool *repeats, SmemPrint *prints);
 
 #endif

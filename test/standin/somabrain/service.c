@@ -50,7 +50,7 @@ put_result(SmemService *service, SmemBuf *out, size_t i)
 }
 
 static void
-put_body(SmemService *service, SmemBuf *out, bool ok, size_t step)
+put_body(SmemService *service, SmemBuf *out, bool ok, size_t n)
 {
 	const SmemRequest *req = &service->request;
 	bool		in_results = req->form == SMEM_FORM_BATCH ||
@@ -67,7 +67,7 @@ put_body(SmemService *service, SmemBuf *out, bool ok, size_t step)
 	}
 	if (in_results)
 		smem_buf_puts(out, ",\"results\":[");
-	for (i = 0; ok && i < req->n; i += step)
+	for (i = 0; ok && i < n; i++)
 	{
 		smem_buf_puts(out, !in_results ? "," : i > 0 ? ",{" : "{");
 		put_result(service, out, i);
@@ -79,7 +79,7 @@ put_body(SmemService *service, SmemBuf *out, bool ok, size_t step)
 
 /* The body's length stands before it, so it is written elsewhere first. */
 static void
-put_answer(SmemService *service, SmemBuf *out, bool ok, size_t step)
+put_answer(SmemService *service, SmemBuf *out, bool ok, size_t n)
 {
 	static SmemBuf body;
 	SmemSlice	text;
@@ -87,7 +87,7 @@ put_answer(SmemService *service, SmemBuf *out, bool ok, size_t step)
 	if (body.max == 0)
 		smem_buf_init(&body, ANSWER_MAX);
 	smem_buf_reset(&body);
-	put_body(service, &body, ok, step);
+	put_body(service, &body, ok, n);
 	text.data = smem_buf_text(&body);
 	text.len = smem_buf_len(&body);
 	smem_http_answer(out, 200, "", text);
@@ -124,10 +124,10 @@ make_room(SmemService *service, size_t n)
 }
 
 static bool
-take(SmemService *service, const SmemHead *head, size_t step)
+take(SmemService *service, const SmemHead *head, size_t n)
 {
 	if (!make_room(service, service->request.n) ||
-		!smem_ledger_accept(&service->ledger, &service->request, head, step,
+		!smem_ledger_accept(&service->ledger, &service->request, head, n,
 							service->repeats, service->prints))
 		return false;
 	service->taken++;
@@ -169,7 +169,7 @@ put_fault(SmemService *service, const SmemRule *rule, SmemBuf *out)
 			smem_http_answer(out, 200, "", smem_slice("<html>welcome</html>"));
 			break;
 		case SMEM_FAULT_OK_FALSE:
-			put_answer(service, out, false, 1);
+			put_answer(service, out, false, 0);
 			break;
 		case SMEM_FAULT_TRUNCATED:
 			smem_http_start(out, 200, "", 4096);
@@ -189,8 +189,11 @@ finish(SmemService *service, const SmemHead *head, int64_t now_ms, SmemBuf *out)
 	SmemFaultKind kind = rule ? rule->kind : SMEM_FAULT_NONE;
 	bool		answers = kind == SMEM_FAULT_NONE || kind == SMEM_FAULT_DRIP ||
 		kind == SMEM_FAULT_MISSING_RESULTS;
-	size_t		step = kind == SMEM_FAULT_MISSING_RESULTS ? 2 : 1;
+	size_t		n = service->request.n;
 
+	/* A prefix: a server that took later items of a session first would break its order itself. */
+	if (kind == SMEM_FAULT_MISSING_RESULTS)
+		n = (n + 1) / 2;
 	if (rule)
 	{
 		reply.kind = kind;
@@ -198,13 +201,13 @@ finish(SmemService *service, const SmemHead *head, int64_t now_ms, SmemBuf *out)
 		reply.drip_ms = rule->drip_ms;
 		reply.drip_bytes = rule->drip_bytes;
 	}
-	if ((answers || rule->takes_items) && !take(service, head, step))
+	if ((answers || rule->takes_items) && !take(service, head, n))
 	{
 		put_error(service, out, 507, "", "could not write the record");
 		return reply;
 	}
 	if (answers)
-		put_answer(service, out, true, step);
+		put_answer(service, out, true, n);
 	else
 		put_fault(service, rule, out);
 	return reply;

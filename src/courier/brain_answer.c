@@ -34,7 +34,7 @@ judge_fault(const SmemHttpAnswer *answer, SmemJudgement *judgement)
 			break;
 		case SMEM_HTTP_BROKEN:
 			set_judgement(judgement, SMEM_VERDICT_DOUBT, "broken_off",
-						  "connection ended before the answer did");
+						  "connection gave no whole answer");
 			break;
 		case SMEM_HTTP_TOO_LARGE:
 			set_judgement(judgement, SMEM_VERDICT_DOUBT, "answer_too_large",

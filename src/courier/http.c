@@ -381,7 +381,6 @@ name_fault(SmemHttpCall *call, CURLcode code)
 		case CURLE_SSL_CERTPROBLEM:
 		case CURLE_SSL_CIPHER:
 		case CURLE_URL_MALFORMAT:
-		case CURLE_UNSUPPORTED_PROTOCOL:
 			return SMEM_HTTP_UNREACHABLE;
 		case CURLE_WRITE_ERROR:
 			return SMEM_HTTP_TOO_LARGE;

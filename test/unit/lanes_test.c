@@ -177,7 +177,7 @@ check_turns(void)
 	begin(&bed);
 	for (int i = 0; i < 3; i++)
 	{
-		char		session[8];
+		char		session[16];
 
 		snprintf(session, sizeof(session), "s%d", i);
 		PUSH(&bed, 1 + i, "big", session);
@@ -341,8 +341,8 @@ check_at_random(void)
 	srand(7);
 	while (next_id < 20000)
 	{
-		char		tenant[8];
-		char		session[8];
+		char		tenant[16];
+		char		session[16];
 		int			s = rand() % 10;
 
 		snprintf(tenant, sizeof(tenant), "t%d", s % 3);

@@ -241,7 +241,7 @@ bed_send(Bed *bed, const SmemRow *row)
 	smem_frame_row(&bed->drive.out, row);
 }
 
-static void
+static inline void
 bed_push(Bed *bed, int id, const char *tenant, const char *session)
 {
 	SmemRow		row = bed_row(bed, id, tenant, session);
@@ -250,7 +250,7 @@ bed_push(Bed *bed, int id, const char *tenant, const char *session)
 }
 
 /* Rows from..to of one tenant, over so many sessions. */
-static void
+static inline void
 bed_push_many(Bed *bed, int from, int to, const char *tenant, int sessions)
 {
 	char		session[16];

@@ -50,7 +50,7 @@ extern bool smem_event_build(SmemEvent *ev, const SmemRow *row);
 /* A part; lasts until the event is built again or freed. */
 extern SmemStr smem_event_part(const SmemEvent *ev, SmemSpan span);
 
-/* CloudEvents in binary mode; returns how many.  The source is the caller's and must outlast the use. */
+/* CloudEvents in binary mode; returns how many.  The source stays the caller's. */
 extern int smem_event_headers(const SmemEvent *ev, SmemStr source,
 							  SmemEventHeader headers[SMEM_EVENT_HEADERS]);
 

@@ -32,6 +32,7 @@
 #include "courier/backlog.h"
 #include "courier/producer.h"
 #include "courier/sink.h"
+#include "courier/target.h"
 
 /* A configuration that changed leaves the old producer this long to deliver what it has. */
 #define FLUSH_FOR (2 * SMEM_SEC)
@@ -39,14 +40,14 @@
 /* How often a producer that failed is asked again for what is not on the wire. */
 #define PURGE_EVERY (20 * SMEM_MSEC)
 
-/* After this, what is on the wire without an answer counts as not delivered, and may be repeated. */
+/* After this, what is on the wire without an answer is sent again, and may be repeated. */
 #define ANSWER_WITHIN (5 * SMEM_SEC)
 
 /* Between producers that failed; a topic that was made meanwhile is found within two seconds. */
 #define BACKOFF_FIRST (50 * SMEM_MSEC)
 #define BACKOFF_MOST (500 * SMEM_MSEC)
 
-/* Rows wait and nothing is delivered: the sink is in trouble, sooner when no broker can be reached. */
+/* Rows wait and nothing is delivered: trouble, and sooner when no broker can be reached. */
 #define STALLED_AFTER (3 * SMEM_SEC)
 #define DOWN_AFTER (500 * SMEM_MSEC)
 
@@ -76,13 +77,7 @@ typedef struct KafkaSink
 	SmemTime	give_up;		/* PURGING: when the wire is given up too */
 	bool		full;			/* the producer takes no more until a report */
 
-	/* Settings, each ended by a NUL, and the whole of them for comparison. */
-	SmemBuf		brokers;
-	SmemBuf		topic;
-	SmemBuf		path;
-	SmemBuf		source;
-	SmemBuf		file;			/* text of the properties file */
-	SmemBuf		print;			/* what the producer was made from */
+	SmemTarget	target;
 
 	/* Ceilings of a batch, 0 for none. */
 	uint32_t	batch_rows;		/* while there are suspects */
@@ -107,12 +102,7 @@ close_sink(void *arg)
 	if (!smem_producer_settle())
 		return;					/* the library may still read the rows: the process ends anyway */
 	smem_backlog_free(&kafka->rows);
-	smem_buf_free(&kafka->brokers);
-	smem_buf_free(&kafka->topic);
-	smem_buf_free(&kafka->path);
-	smem_buf_free(&kafka->source);
-	smem_buf_free(&kafka->file);
-	smem_buf_free(&kafka->print);
+	smem_target_free(&kafka->target);
 	smem_release(kafka);
 }
 
@@ -126,12 +116,7 @@ open_sink(SmemHost *host)
 		return NULL;
 	kafka->host = host;
 	kafka->due = SMEM_TIME_NEVER;
-	smem_buf_init(&kafka->brokers, SMEM_FRAME_MAX);
-	smem_buf_init(&kafka->topic, SMEM_FRAME_MAX);
-	smem_buf_init(&kafka->path, SMEM_FRAME_MAX);
-	smem_buf_init(&kafka->source, SMEM_FRAME_MAX);
-	smem_buf_init(&kafka->file, SMEM_FRAME_MAX);
-	smem_buf_init(&kafka->print, SMEM_FRAME_MAX);
+	smem_target_init(&kafka->target);
 	if (smem_backlog_init(&kafka->rows))
 		return kafka;
 	close_sink(kafka);
@@ -143,7 +128,7 @@ static void
 note_error(KafkaSink *kafka, const char *text)
 {
 	snprintf(kafka->last_error, sizeof(kafka->last_error), "%s", text);
-	smem_properties_censor(smem_buf_text(&kafka->file), kafka->last_error,
+	smem_properties_censor(smem_buf_text(&kafka->target.file), kafka->last_error,
 						   sizeof(kafka->last_error));
 }
 
@@ -184,7 +169,7 @@ to_purging(KafkaSink *kafka)
 	kafka->give_up = kafka->host->now + ANSWER_WITHIN;
 }
 
-/* From FLUSHING or PURGING, with everything reported; or from WAITING, when opening failed. */
+/* From FLUSHING or PURGING, with everything reported. */
 static void
 to_waiting(KafkaSink *kafka, SmemTime due)
 {
@@ -311,50 +296,12 @@ static const SmemReports reports = {
 	.trouble = on_trouble,
 };
 
-/* Everything that a producer is made from, the file's text or its error included. */
-static void
-print_settings(KafkaSink *kafka, SmemBuf *print, SmemError *err)
-{
-	err->text[0] = '\0';
-	(void) smem_properties_read(smem_buf_text(&kafka->path), &kafka->file, err);
-	smem_buf_reset(print);
-	smem_buf_printf(print, "%s\n%s\n%s\n%s\n", smem_buf_text(&kafka->brokers),
-					smem_buf_text(&kafka->topic), smem_buf_text(&kafka->path), err->text);
-	smem_buf_puts(print, smem_buf_text(&kafka->file));
-}
-
-static bool
-same_bytes(const SmemBuf *a, const SmemBuf *b)
-{
-	size_t		len = smem_buf_len(a);
-
-	return len == smem_buf_len(b) && (len == 0 || memcmp(smem_buf_head(a), smem_buf_head(b), len) == 0);
-}
-
-static void
-keep_text(SmemBuf *buf, const SmemConfig *config, const char *name, const char *fallback)
-{
-	smem_buf_reset(buf);
-	smem_buf_puts(buf, smem_config_text(config, name, fallback));
-	(void) smem_buf_text(buf);
-}
-
 static void
 configure(void *arg, const SmemConfig *config)
 {
 	KafkaSink  *kafka = arg;
-	SmemBuf		print;
-	SmemError	err;
-	bool		changed;
+	bool		changed = smem_target_configure(&kafka->target, config);
 
-	keep_text(&kafka->brokers, config, "kafka_brokers", "");
-	keep_text(&kafka->topic, config, "kafka_topic", "memory.wal");
-	keep_text(&kafka->path, config, "kafka_config_file", "");
-	keep_text(&kafka->source, config, "source", "somamem");
-	smem_buf_init(&print, SMEM_FRAME_MAX);
-	print_settings(kafka, &print, &err);
-	changed = !same_bytes(&print, &kafka->print);
-	smem_buf_free(&print);
 	if (changed)
 		kafka->batch_bytes = 0;
 	if (kafka->phase == KAFKA_RUNNING && changed)
@@ -363,33 +310,39 @@ configure(void *arg, const SmemConfig *config)
 		kafka->due = kafka->host->now;
 }
 
-static void
-open_producer(KafkaSink *kafka)
+static bool
+start_producer(KafkaSink *kafka, SmemError *err)
 {
 	SmemProperties props = {.batch_rows = kafka->batch_rows, .batch_bytes = kafka->batch_bytes};
-	SmemError	err;
 
-	print_settings(kafka, &kafka->print, &err);
-	props.brokers = smem_buf_text(&kafka->brokers);
-	props.file_text = smem_buf_text(&kafka->file);
-	if (err.text[0] == '\0' && props.brokers[0] == '\0')
-		smem_error_set(&err, SMEM_ERROR_CONFIG, true, "no Kafka broker is configured");
-	if (err.text[0] == '\0' &&
-		smem_producer_open(&kafka->producer, kafka->host->loop, smem_buf_text(&kafka->topic), &props,
-						   &err))
-	{
-		kafka->phase = KAFKA_RUNNING;
-		kafka->due = SMEM_TIME_NEVER;
-		kafka->full = false;
-		kafka->trying = true;
-		return;
-	}
-	note_error(kafka, err.text);
-	open_circuit(kafka);
-	to_waiting(kafka, kafka->host->now + backoff(kafka));
+	if (!smem_target_use(&kafka->target, err))
+		return false;
+	props.brokers = smem_buf_text(&kafka->target.brokers);
+	props.file_text = smem_buf_text(&kafka->target.file);
+	return smem_producer_open(&kafka->producer, kafka->host->loop,
+							  smem_buf_text(&kafka->target.topic), &props, err);
 }
 
-/* Asked again and again: what comes off the wire unsent goes back into the queue of a dead producer. */
+/* From WAITING, when it is due. */
+static void
+to_running(KafkaSink *kafka)
+{
+	SmemError	err;
+
+	if (!start_producer(kafka, &err))
+	{
+		note_error(kafka, err.text);
+		open_circuit(kafka);
+		kafka->due = kafka->host->now + backoff(kafka);
+		return;
+	}
+	kafka->phase = KAFKA_RUNNING;
+	kafka->due = SMEM_TIME_NEVER;
+	kafka->full = false;
+	kafka->trying = true;
+}
+
+/* Asked again and again: what comes off the wire goes back into the queue, dead as it is. */
 static void
 purge(KafkaSink *kafka)
 {
@@ -407,7 +360,7 @@ step_phase(KafkaSink *kafka)
 	{
 		case KAFKA_WAITING:
 			if (now >= kafka->due)
-				open_producer(kafka);
+				to_running(kafka);
 			break;
 		case KAFKA_RUNNING:
 			if (kafka->batch_rows != 0 && kafka->rows.suspects == 0)
@@ -435,7 +388,7 @@ step_phase(KafkaSink *kafka)
 static bool
 hand_over(KafkaSink *kafka, SmemPending *row)
 {
-	SmemStr		source = {smem_buf_head(&kafka->source), smem_buf_len(&kafka->source)};
+	SmemStr		source = smem_str(smem_buf_text(&kafka->target.source));
 	SmemError	err;
 
 	switch (smem_producer_send(&kafka->producer, &row->event, source, row, kafka->host->now, &err))

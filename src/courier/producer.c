@@ -114,7 +114,8 @@ smem_producer_open(SmemProducer *prod, SmemLoop *loop, const char *topic,
 	atomic_init(&prod->partitions, 0);
 	prod->fd = -1;
 	smem_buf_init(&prod->heard, PARTITIONS_MAX * sizeof(Heard));
-	if (open_client(prod, props, err) && open_queue(prod, loop, err) && open_topic(prod, topic, err))
+	if (open_client(prod, props, err) && open_queue(prod, loop, err) &&
+		open_topic(prod, topic, err))
 		return true;
 	smem_producer_close(prod);
 	return false;

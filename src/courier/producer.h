@@ -38,13 +38,13 @@ typedef enum SmemRefusal
 
 typedef struct SmemProducer SmemProducer;
 
-/* What poll reports.  A message that was handed over comes back in exactly one of the first three. */
+/* What poll reports.  A message comes back in exactly one of the first three. */
 typedef struct SmemReports
 {
 	/* The offset is -1 where the broker has the message but did not say where. */
 	void		(*delivered) (void *arg, void *message, int32_t partition, int64_t offset);
 
-	/* The broker refused the message's batch because of what that holds; alone: there was no other. */
+	/* The broker refused the batch because of what it holds; alone: of nothing else. */
 	void		(*refused) (void *arg, void *message, SmemRefusal why, bool alone);
 
 	/* Not sent, or nobody knows. */

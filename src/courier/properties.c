@@ -266,7 +266,7 @@ smem_properties_conf(const SmemProperties *props, SmemError *err)
 static bool
 is_secret(const char *name)
 {
-	static const char *const marks[] = {"password", "secret", "pem", "sasl.oauthbearer", "username"};
+	static const char *const marks[] = {"password", "secret", "pem", "oauthbearer", "username"};
 
 	for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++)
 	{

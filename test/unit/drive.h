@@ -154,7 +154,8 @@ drive_read(Drive *drive)
 static inline void
 drive_write(Drive *drive)
 {
-	ssize_t		n = send(drive->fd, smem_buf_head(&drive->out), smem_buf_len(&drive->out), MSG_NOSIGNAL);
+	ssize_t		n = send(drive->fd, smem_buf_head(&drive->out), smem_buf_len(&drive->out),
+						 MSG_NOSIGNAL);
 
 	if (n > 0)
 		smem_buf_consume(&drive->out, (size_t) n);

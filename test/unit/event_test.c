@@ -5,7 +5,8 @@
 #include "tap.h"
 
 static const char plain_value[] =
-	"{\"type\":\"memory.write\",\"id\":42,\"idempotency_key\":\"acme/wm/s1/user//abc\",\"role\":\"user\","
+	"{\"type\":\"memory.write\",\"id\":42,\"idempotency_key\":\"acme/wm/s1/user//abc\","
+	"\"role\":\"user\","
 	"\"session_id\":\"s1\",\"persona_id\":null,\"tenant\":\"acme\",\"namespace\":\"wm\","
 	"\"payload\":{\"content\": \"a\\u00e9\\\"b\", \"n\": 1.50},\"result\":null,"
 	"\"timestamp\":1700000000.000042}";
@@ -177,7 +178,7 @@ check_reuse(void)
 
 	row = plain_row();
 	smem_event_build(&ev, &row);
-	tap_is(text_of(smem_event_part(&ev, ev.value)), plain_value, "an event built again has no rest");
+	tap_is(text_of(smem_event_part(&ev, ev.value)), plain_value, "nothing is left over");
 	smem_event_free(&ev);
 	smem_event_free(&ev);
 	free(payload);

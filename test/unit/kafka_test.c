@@ -86,7 +86,7 @@ send_config(Bed *bed)
 	drive_config(&bed->drive, pairs);
 }
 
-/* Returns when the program runs: before, it holds the mock's sockets, which then cannot be bound anew. */
+/* Returns when the program runs: until then it holds the mock's sockets, too. */
 static void
 start_courier(Bed *bed)
 {
@@ -104,10 +104,12 @@ make_bed(const char *properties)
 {
 	static int	number;
 	Bed		   *bed = calloc(1, sizeof(*bed));
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	char		text[512];
 	FILE	   *file;
 
-	bed->mock = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), text, sizeof(text));
+	rd_kafka_conf_set(conf, "log_level", "2", NULL, 0);
+	bed->mock = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
 	bed->cluster = rd_kafka_mock_cluster_new(bed->mock, 1);
 	snprintf(bed->brokers, sizeof(bed->brokers), "%s",
 			 rd_kafka_mock_cluster_bootstraps(bed->cluster));
@@ -116,7 +118,8 @@ make_bed(const char *properties)
 	bed->sessions = 20;
 	if (properties != NULL)
 	{
-		snprintf(bed->file, sizeof(bed->file), "/tmp/smem_kafka_test.%d.%d", (int) getpid(), ++number);
+		snprintf(bed->file, sizeof(bed->file), "/tmp/smem_kafka_test.%d.%d", (int) getpid(),
+				 ++number);
 		file = fopen(bed->file, "w");
 		fputs(properties, file);
 		fclose(file);
@@ -280,7 +283,7 @@ read_back(Bed *bed)
 	rd_kafka_destroy(rk);
 }
 
-/* Everything that was sent has one outcome, and the topic holds what was delivered, once, in order. */
+/* What was sent has one outcome, and the topic holds what was delivered, once, in order. */
 static void
 check_all(Bed *bed, int want_dead, const char *title)
 {
@@ -480,7 +483,7 @@ test_properties(void)
 		while (strstr(bed->drive.error, cases[i].want) == NULL &&
 			   drive_clock_us() - start < 5000000)
 			drive_turn(&bed->drive, 50);
-		tap_ok(strstr(bed->drive.error, cases[i].want) != NULL, "the error names %s", cases[i].want);
+		tap_ok(strstr(bed->drive.error, cases[i].want) != NULL, "error names %s", cases[i].want);
 		tap_ok(strstr(bed->drive.error, "hidden") == NULL, "and no value");
 	}
 	write_file(bed, "  # fine\n\tlinger.ms =\t2 \r\ncompression.type=lz4");
@@ -489,7 +492,7 @@ test_properties(void)
 	until(bed, circuit_open, 1000);
 	for (int i = 0; i < 40 && strstr(bed->drive.error, "group or world") == NULL; i++)
 		drive_turn(&bed->drive, 50);
-	tap_ok(strstr(bed->drive.error, "group or world") != NULL, "a file that others can read is refused");
+	tap_ok(strstr(bed->drive.error, "group or world") != NULL, "others must not read the file");
 	chmod(bed->file, 0600);
 	send_config(bed);
 	check_all(bed, 0, "cured by a reload");
@@ -529,7 +532,8 @@ test_unknown_topic(void)
 {
 	Bed		   *bed = make_bed(NULL);
 
-	rd_kafka_mock_topic_set_error(bed->cluster, bed->topic, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+	rd_kafka_mock_topic_set_error(bed->cluster, bed->topic,
+								  RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
 	send_rows(bed, 50);
 	tap_ok(until(bed, circuit_open, 6000) >= 0, "an unknown topic opens the circuit");
 	tap_ok(strstr(bed->drive.error, "\"wal\"") != NULL, "and is named");

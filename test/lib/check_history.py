@@ -27,7 +27,6 @@ import json
 import sys
 from array import array
 from decimal import Decimal
-from urllib.parse import quote
 
 ACKED, UNKNOWN, VOID = 0, 1, 2
 NEVER = 2**62
@@ -206,13 +205,17 @@ def read_somabrain(path, history):
     return sink
 
 
+def encoded(part):
+    return part.replace("%", "%25").replace("/", "%2F")
+
+
 def event_fault(line, ce_ids):
     """What is wrong with a Kafka message beside its payload, or None."""
     event = line["value"]
     headers = dict(line["headers"])
     if event.get("type") != "memory.write":
         return "type"
-    if line["key"] != quote(event["tenant"], safe="") + "/" + quote(event["session_id"], safe=""):
+    if line["key"] != encoded(event["tenant"]) + "/" + encoded(event["session_id"]):
         return "key"
     for name in ("id", "idempotency_key", "role", "session_id", "persona_id", "tenant",
                  "namespace", "payload", "result", "timestamp"):

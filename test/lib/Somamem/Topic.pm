@@ -1,0 +1,66 @@
+# A topic of one test's own, on the Kafka that test/t/run started for all of them.
+package Somamem::Topic;
+
+use strict;
+use warnings;
+
+use Carp;
+use IPC::Run ();
+use Somamem;
+
+my $number = 0;
+
+# The name is unique in a run.  Another broker can be named.
+sub new
+{
+	my ($class, %option) = @_;
+	my $base = $option{name} || ($0 =~ m{(\d+)[^/]*$} ? "t$1" : 'test');
+
+	return bless {
+		bootstrap => $option{bootstrap} || $ENV{SMEM_KAFKA_BOOTSTRAP},
+		name => join('.', $base, $$, $number++),
+	}, $class;
+}
+
+sub bootstrap { my ($self) = @_; return $self->{bootstrap}; }
+
+sub name { my ($self) = @_; return $self->{name}; }
+
+# Makes the topic with options of kafka-topics ("--partitions", 1, "--config", ...).
+sub create
+{
+	my ($self, @options) = @_;
+	my ($out, $err) = ('', '');
+
+	IPC::Run::run(
+		[
+			'java', '-Xmx128m', '-XX:TieredStopAtLevel=1', '-cp', "$ENV{SMEM_KAFKA_LIBS}/*",
+			'org.apache.kafka.tools.TopicCommand', '--bootstrap-server', $self->{bootstrap},
+			'--create', '--topic', $self->{name}, @options
+		],
+		'<', \undef, '>', \$out, '2>', \$err)
+		or croak "could not create a topic: $err";
+	return;
+}
+
+# Copies the whole topic into a file, a JSON object a line; returns its path.
+sub dump
+{
+	my ($self) = @_;
+	my $path = Somamem::scratch('topic.jsonl');
+	my $err = '';
+
+	IPC::Run::run([ Somamem::tool('kafkadump'), '-b', $self->{bootstrap}, $self->{name} ],
+		'<', \undef, '>', $path, '2>', \$err)
+		or croak "could not read a topic: $err";
+	return $path;
+}
+
+sub messages
+{
+	my ($self) = @_;
+
+	return map { Somamem::decode($_) } split /\n/, PostgreSQL::Test::Utils::slurp_file($self->dump);
+}
+
+1;

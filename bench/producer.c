@@ -4,9 +4,11 @@
  *
  * Key, value and headers have the bytes that the courier sends for the same
  * payload.  Prints the rate, from the first message to the last delivery
- * report, and the CPU time a row.  Exits 1 when a delivery failed.
+ * report, and the CPU time a row.  With -r it keeps a pace instead, and prints
+ * how long messages took from send to report.  Exits 1 when a delivery failed.
  */
 #include <getopt.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +27,7 @@ typedef struct Options
 	long		rows;
 	int			payload_bytes;
 	int			sessions;
+	double		rate;			/* messages a second; 0: as fast as it goes */
 } Options;
 
 typedef struct Producer
@@ -36,6 +39,7 @@ typedef struct Producer
 	size_t		line_count;
 	long		delivered;
 	long		failed;
+	double	   *took;			/* with a rate: seconds from send to report, by ordinal */
 } Producer;
 
 static double
@@ -77,12 +81,15 @@ static void
 count_report(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *arg)
 {
 	Producer   *producer = arg;
+	long		ordinal = (long) (intptr_t) msg->_private;
 
 	(void) rk;
 	if (msg->err)
 		producer->failed++;
 	else
 		producer->delivered++;
+	if (producer->took)
+		producer->took[ordinal] = seconds_now() - producer->took[ordinal];
 }
 
 static void
@@ -164,6 +171,7 @@ send_row(Producer *producer, long ordinal, const struct timespec *now)
 								RD_KAFKA_V_KEY(key, (size_t) key_len),
 								RD_KAFKA_V_VALUE(value, (size_t) value_len),
 								RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+								RD_KAFKA_V_OPAQUE((void *) (intptr_t) ordinal),
 								RD_KAFKA_V_HEADER("ce_id", id, id_len),
 								RD_KAFKA_V_HEADER("ce_source", "/somamem/7412345678901234567/app", -1),
 								RD_KAFKA_V_HEADER("ce_type", "memory.write", -1),
@@ -176,13 +184,67 @@ send_row(Producer *producer, long ordinal, const struct timespec *now)
 		die("could not produce", rd_kafka_err2str(err));
 }
 
+static int
+compare_times(const void *a, const void *b)
+{
+	double		x = *(const double *) a;
+	double		y = *(const double *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* Sends at the pace, serving reports meanwhile. */
+static void
+send_paced(Producer *producer)
+{
+	const Options *options = &producer->options;
+	double		began = seconds_now();
+	struct timespec now;
+	long		i;
+
+	for (i = 1; i <= options->rows; i++)
+	{
+		double		due = began + (double) i / options->rate;
+
+		while (seconds_now() < due)
+			rd_kafka_poll(producer->rk, 1);
+		clock_gettime(CLOCK_REALTIME, &now);
+		producer->took[i] = seconds_now();
+		send_row(producer, i, &now);
+	}
+	rd_kafka_flush(producer->rk, 120000);
+	qsort(producer->took + 1, (size_t) options->rows, sizeof(double), compare_times);
+	printf("rows %ld failed %ld p50_ms %.3f p99_ms %.3f\n", producer->delivered, producer->failed,
+		   producer->took[1 + options->rows / 2] * 1e3,
+		   producer->took[1 + options->rows * 99 / 100] * 1e3);
+}
+
+static void
+send_all(Producer *producer)
+{
+	struct timespec wall_clock;
+	double		wall = seconds_now();
+	double		cpu = cpu_seconds();
+	long		i;
+
+	clock_gettime(CLOCK_REALTIME, &wall_clock);
+	for (i = 1; i <= producer->options.rows; i++)
+		send_row(producer, i, &wall_clock);
+	rd_kafka_flush(producer->rk, 120000);
+	wall = seconds_now() - wall;
+	cpu = cpu_seconds() - cpu;
+	printf("rows %ld failed %ld seconds %.3f rows_per_s %.0f cpu_us_per_row %.2f\n",
+		   producer->delivered, producer->failed, wall, (double) producer->delivered / wall,
+		   cpu * 1e6 / (double) (producer->delivered ? producer->delivered : 1));
+}
+
 static void
 read_options(Producer *producer, int argc, char **argv)
 {
 	Options    *options = &producer->options;
 	int			option;
 
-	while ((option = getopt(argc, argv, "b:n:t:T:f:s:p:X:")) >= 0)
+	while ((option = getopt(argc, argv, "b:n:t:T:f:s:p:r:X:")) >= 0)
 	{
 		char	   *equals;
 
@@ -209,6 +271,9 @@ read_options(Producer *producer, int argc, char **argv)
 			case 'p':
 				options->payload_bytes = atoi(optarg);
 				break;
+			case 'r':
+				options->rate = atof(optarg);
+				break;
 			case 'X':
 				equals = strchr(optarg, '=');
 				if (equals == NULL)
@@ -218,7 +283,7 @@ read_options(Producer *producer, int argc, char **argv)
 				break;
 			default:
 				die("usage", "producer -b BOOTSTRAP [-n ROWS] [-t TOPIC] [-T TENANT] [-f PAYLOADS] "
-					"[-s SESSIONS] [-p PAYLOAD_BYTES] [-X NAME=VALUE]");
+					"[-s SESSIONS] [-p PAYLOAD_BYTES] [-r ROWS_PER_SECOND] [-X NAME=VALUE]");
 		}
 	}
 }
@@ -240,11 +305,7 @@ main(int argc, char **argv)
 {
 	Producer	producer = {.options = {.topic = "bench.bare", .tenant = "bench",
 	.rows = 100000, .payload_bytes = 400, .sessions = 1000}};
-	struct timespec wall_clock;
 	char		error[512];
-	double		wall;
-	double		cpu;
-	long		i;
 
 	producer.conf = rd_kafka_conf_new();
 	set(&producer, "enable.idempotence", "true");
@@ -261,17 +322,13 @@ main(int argc, char **argv)
 	if (producer.rk == NULL)
 		die("could not start", error);
 	warm_up(&producer);
-	wall = seconds_now();
-	cpu = cpu_seconds();
-	clock_gettime(CLOCK_REALTIME, &wall_clock);
-	for (i = 1; i <= producer.options.rows; i++)
-		send_row(&producer, i, &wall_clock);
-	rd_kafka_flush(producer.rk, 120000);
-	wall = seconds_now() - wall;
-	cpu = cpu_seconds() - cpu;
-	printf("rows %ld failed %ld seconds %.3f rows_per_s %.0f cpu_us_per_row %.2f\n",
-		   producer.delivered, producer.failed, wall, (double) producer.delivered / wall,
-		   cpu * 1e6 / (double) (producer.delivered ? producer.delivered : 1));
+	if (producer.options.rate > 0)
+	{
+		producer.took = calloc((size_t) producer.options.rows + 2, sizeof(double));
+		send_paced(&producer);
+	}
+	else
+		send_all(&producer);
 	rd_kafka_destroy(producer.rk);
 	return producer.delivered != producer.options.rows;
 }

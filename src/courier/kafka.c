@@ -140,6 +140,15 @@ open_circuit(KafkaSink *kafka)
 	kafka->failures++;
 }
 
+static void
+end_trouble(KafkaSink *kafka)
+{
+	kafka->open = false;
+	kafka->all_down = false;
+	kafka->failures = 0;
+	kafka->last_error[0] = '\0';
+}
+
 static SmemTime
 backoff(const KafkaSink *kafka)
 {
@@ -216,10 +225,7 @@ on_delivered(void *arg, void *message, int32_t partition, int64_t offset)
 	smem_host_outcome(kafka->host, &out);
 	smem_backlog_remove(&kafka->rows, row);
 	kafka->full = false;
-	kafka->open = false;
-	kafka->all_down = false;
-	kafka->failures = 0;
-	kafka->last_error[0] = '\0';
+	end_trouble(kafka);
 	kafka->progress_at = kafka->host->now;
 }
 
@@ -430,8 +436,9 @@ judge(KafkaSink *kafka)
 {
 	SmemTime	limit = kafka->progress_at + (kafka->all_down ? DOWN_AFTER : STALLED_AFTER);
 
-	if (kafka->rows.count == 0 && kafka->phase == KAFKA_RUNNING)
-		kafka->open = false;
+	/* Nothing waits, so that nothing would ever show that the trouble is over. */
+	if (kafka->open && kafka->rows.count == 0 && kafka->phase == KAFKA_RUNNING)
+		end_trouble(kafka);
 	if (kafka->rows.count == 0 || kafka->open)
 		return SMEM_TIME_NEVER;
 	if (kafka->host->now < limit)

@@ -352,7 +352,8 @@ smem_brain_receipt(SmemBuf *buf, const SmemBrainResult *result)
 	if (smem_json_is_string(result->request_id) && result->request_id.len <= SMEM_REQUEST_ID_MAX &&
 		smem_json_storable(result->request_id))
 	{
-		smem_buf_printf(buf, "%s\"request_id\": ", comma);
+		smem_buf_puts(buf, comma);
+		smem_buf_puts(buf, "\"request_id\": ");
 		smem_buf_append(buf, result->request_id.data, result->request_id.len);
 	}
 	smem_buf_putc(buf, '}');

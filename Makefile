@@ -81,26 +81,26 @@ endif
 
 # A PostgreSQL of our own in build/stage, with the extension in it; the system's stays as it is.
 stage:
-	test/setup/stage.sh
+	@test/setup/stage.sh
 
 tools:
 	$(MAKE) -C test/standin
 
 demo:
-	test/setup/install.sh demo
-	test/demo/demo.sh
+	@test/setup/install.sh demo
+	@test/demo/demo.sh
 
 test:
-	test/setup/install.sh test
-	test/run
+	@test/setup/install.sh test
+	@test/run
 
 unit:
 	$(MAKE) -C test/unit check
 	$(MAKE) -C test/unit check SAN=1
 
 bench:
-	test/setup/install.sh test
-	bench/run
+	@test/setup/install.sh test
+	@bench/run
 
 format:
-	clang-format -i $(wildcard src/*.c src/*/*.[ch] test/unit/*.[ch] test/standin/*.[ch] test/lib/*.[ch] bench/*.[ch])
+	clang-format -i $(wildcard src/*.c src/*/*.[ch] test/unit/*.[ch] test/standin/*.[ch] test/standin/*/*.[ch] test/lib/*.[ch] bench/*.[ch])

@@ -92,6 +92,7 @@ somamem_memory_write(PG_FUNCTION_ARGS)
 	MemoryContext context;
 	SmemWriteArgs args = {{0}};
 	SmemWriteExtras extras;
+	SmemHasher *hasher;
 	SmemWrite	write;
 	SmemClaim	claim;
 	Jsonb	   *payload;
@@ -113,7 +114,9 @@ somamem_memory_write(PG_FUNCTION_ARGS)
 	extras.traceparent = args.traceparent;
 	extras.deliver_after = deliver_after_argument(fcinfo);
 	payload = PG_GETARG_JSONB_P(ARG_PAYLOAD);
-	smem_write_read(&args, &payload->root, VARSIZE(payload) - VARHDRSZ, 0, &write);
+	hasher = smem_hasher_open();
+	smem_write_read(hasher, &args, &payload->root, VARSIZE(payload) - VARHDRSZ, 0, &write);
+	smem_hasher_close(hasher);
 
 	smem_require_preload();
 	smem_outbox_write(&write, 1, &extras, &claim);
@@ -131,6 +134,7 @@ read_elements(Jsonb *payloads, int n, const SmemWriteArgs *args)
 	SmemWrite  *writes = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(SmemWrite) * n);
 	MemoryContext result = CurrentMemoryContext;
 	MemoryContext scratch = AllocSetContextCreate(result, "somamem element", ALLOCSET_DEFAULT_SIZES);
+	SmemHasher *hasher = smem_hasher_open();
 	JsonbIterator *it = JsonbIteratorInit(&payloads->root);
 	JsonbIteratorToken token;
 	JsonbValue	element;
@@ -149,12 +153,13 @@ read_elements(Jsonb *payloads, int n, const SmemWriteArgs *args)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("payload %d must be a JSON object", done + 1)));
 		MemoryContextSwitchTo(scratch);
-		smem_write_read(args, object, element.val.binary.len, done + 1, write);
+		smem_write_read(hasher, args, object, element.val.binary.len, done + 1, write);
 		MemoryContextSwitchTo(result);
 		write->key.data = pnstrdup(write->key.data, write->key.len);
 		MemoryContextReset(scratch);
 		done++;
 	}
+	smem_hasher_close(hasher);
 	MemoryContextDelete(scratch);
 	Assert(done == n);
 	return writes;

@@ -9,7 +9,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* Hexadecimal digits of the hash in a key, and of a UUID with its hyphens. */
+/* Bytes of the hash in a key, printed as twice as many digits. */
 #define KEY_HASH_BYTES 8
 #define UUID_SIZE 16
 
@@ -27,38 +27,36 @@ to_utf8(SmemStr s)
 }
 
 static void
-check_hash(int status, pg_cryptohash_ctx *ctx)
+check_hash(int status, SmemHasher *hasher)
 {
 	if (status < 0)
-		elog(ERROR, "could not compute a hash: %s", pg_cryptohash_error(ctx));
+		elog(ERROR, "could not compute a hash: %s", pg_cryptohash_error(hasher));
 }
 
-static pg_cryptohash_ctx *
-begin_sha256(void)
+SmemHasher *
+smem_hasher_open(void)
 {
-	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
+	SmemHasher *hasher = pg_cryptohash_create(PG_SHA256);
 
-	if (ctx == NULL)
+	if (hasher == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	check_hash(pg_cryptohash_init(ctx), ctx);
-	return ctx;
+	return hasher;
 }
 
-static void
-add_sha256(pg_cryptohash_ctx *ctx, const void *bytes, size_t n)
+void
+smem_hasher_close(SmemHasher *hasher)
 {
-	check_hash(pg_cryptohash_update(ctx, bytes, n), ctx);
+	pg_cryptohash_free(hasher);
 }
 
 static void
-end_sha256(pg_cryptohash_ctx *ctx, uint8 digest[PG_SHA256_DIGEST_LENGTH])
+add_bytes(SmemHasher *hasher, const void *bytes, size_t n)
 {
-	check_hash(pg_cryptohash_final(ctx, digest, PG_SHA256_DIGEST_LENGTH), ctx);
-	pg_cryptohash_free(ctx);
+	check_hash(pg_cryptohash_update(hasher, bytes, n), hasher);
 }
 
 static void
-add_part(pg_cryptohash_ctx *ctx, SmemStr part)
+add_part(SmemHasher *hasher, SmemStr part)
 {
 	SmemStr		text = to_utf8(part);
 	uint64		n = smem_str_present(text) ? text.len : PG_UINT64_MAX;
@@ -66,29 +64,74 @@ add_part(pg_cryptohash_ctx *ctx, SmemStr part)
 
 	for (int i = 0; i < 8; i++)
 		length[i] = (uint8) (n >> (8 * i));
-	add_sha256(ctx, length, sizeof(length));
+	add_bytes(hasher, length, sizeof(length));
 	if (smem_str_present(text))
-		add_sha256(ctx, text.data, text.len);
+		add_bytes(hasher, text.data, text.len);
+}
+
+/* The first n bytes of SHA-256 over what was added since pg_cryptohash_init. */
+static void
+finish(SmemHasher *hasher, uint8 *hash, size_t n)
+{
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+
+	check_hash(pg_cryptohash_final(hasher, digest, sizeof(digest)), hasher);
+	memcpy(hash, digest, n);
 }
 
 void
-smem_hash_parts(const SmemStr *parts, int n, uint8_t hash[SMEM_HASH_SIZE])
+smem_hash_parts(SmemHasher *hasher, const SmemStr *parts, int n, uint8_t hash[SMEM_HASH_SIZE])
 {
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
-	pg_cryptohash_ctx *ctx = begin_sha256();
-
+	check_hash(pg_cryptohash_init(hasher), hasher);
 	for (int i = 0; i < n; i++)
-		add_part(ctx, parts[i]);
-	end_sha256(ctx, digest);
-	memcpy(hash, digest, SMEM_HASH_SIZE);
+		add_part(hasher, parts[i]);
+	finish(hasher, hash, SMEM_HASH_SIZE);
+}
+
+void
+smem_key_hash_by(SmemHasher *hasher, SmemStr tenant, SmemStr key, uint8_t hash[SMEM_HASH_SIZE])
+{
+	SmemStr		parts[] = {tenant, key};
+
+	smem_hash_parts(hasher, parts, lengthof(parts), hash);
 }
 
 void
 smem_key_hash(SmemStr tenant, SmemStr key, uint8_t hash[SMEM_HASH_SIZE])
 {
-	SmemStr		parts[] = {tenant, key};
+	SmemHasher *hasher = smem_hasher_open();
 
-	smem_hash_parts(parts, lengthof(parts), hash);
+	smem_key_hash_by(hasher, tenant, key, hash);
+	smem_hasher_close(hasher);
+}
+
+static void
+hash_source(SmemHasher *hasher, SmemStr source, uint8 hash[KEY_HASH_BYTES])
+{
+	SmemStr		text = to_utf8(source);
+
+	check_hash(pg_cryptohash_init(hasher), hasher);
+	add_bytes(hasher, text.data, text.len);
+	finish(hasher, hash, KEY_HASH_BYTES);
+}
+
+/* Random bytes, drawn for many keys at once: each draw costs as much as the rest of a key. */
+static void
+take_random(uint8 *bytes, size_t n)
+{
+	static uint8 pool[1024];
+	static size_t left = 0;
+
+	if (left < n)
+	{
+		if (!pg_strong_random(pool, sizeof(pool)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		left = sizeof(pool);
+	}
+	left -= n;
+	memcpy(bytes, pool + left, n);
 }
 
 /* Version 7: 48 bits of Unix milliseconds, then random bits. */
@@ -98,10 +141,7 @@ make_uuid(uint8 uuid[UUID_SIZE])
 	uint64		ms = (uint64) (GetCurrentTimestamp() / 1000) +
 		(uint64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
 
-	if (!pg_strong_random(uuid, UUID_SIZE))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
+	take_random(uuid, UUID_SIZE);
 	for (int i = 0; i < 6; i++)
 		uuid[i] = (uint8) (ms >> (8 * (5 - i)));
 	uuid[6] = (uuid[6] & 0x0F) | 0x70;
@@ -109,13 +149,11 @@ make_uuid(uint8 uuid[UUID_SIZE])
 }
 
 static void
-put_uuid(SmemBuf *buf)
+put_uuid(SmemBuf *buf, const uint8 uuid[UUID_SIZE])
 {
 	static const int groups[] = {4, 2, 2, 2, 6};
-	uint8		uuid[UUID_SIZE];
 	const uint8 *at = uuid;
 
-	make_uuid(uuid);
 	for (int i = 0; i < lengthof(groups); i++)
 	{
 		if (i > 0)
@@ -133,39 +171,36 @@ put_part(SmemBuf *buf, SmemStr part)
 }
 
 SmemStr
-smem_key_default(const SmemKeyParts *parts)
+smem_key_default(SmemHasher *hasher, const SmemKeyParts *parts)
 {
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	bool		by_source = smem_str_present(parts->source);
+	uint8		hash[KEY_HASH_BYTES];
+	uint8		uuid[UUID_SIZE];
 	SmemBuf		buf;
 	SmemStr		key;
 
-	if (smem_str_present(parts->source))
-	{
-		pg_cryptohash_ctx *ctx = begin_sha256();
-		SmemStr		source = to_utf8(parts->source);
+	if (by_source)
+		hash_source(hasher, parts->source, hash);
+	else
+		make_uuid(uuid);
 
-		add_sha256(ctx, source.data, source.len);
-		end_sha256(ctx, digest);
-	}
-
-	/* Nothing from here to the buffer's release can raise an error, but for the lack of random values. */
+	/* Nothing from here to the buffer's release can raise an error. */
 	smem_buf_init(&buf, MaxAllocSize);
 	put_part(&buf, parts->tenant);
 	put_part(&buf, parts->namespace);
 	put_part(&buf, parts->session);
 	put_part(&buf, parts->role);
 	put_part(&buf, smem_str(parts->timestamp));
-	if (smem_str_present(parts->source))
-		smem_encode_hex(&buf, digest, KEY_HASH_BYTES);
+	if (by_source)
+		smem_encode_hex(&buf, hash, KEY_HASH_BYTES);
 	else
-		put_uuid(&buf);
-	if (buf.failed)
-	{
-		smem_buf_free(&buf);
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	}
+		put_uuid(&buf, uuid);
 	key.len = smem_buf_len(&buf);
-	key.data = pnstrdup(smem_buf_head(&buf), key.len);
+	key.data = buf.failed ? NULL : palloc_extended(key.len + 1, MCXT_ALLOC_NO_OOM);
+	if (key.data != NULL)
+		memcpy((char *) key.data, smem_buf_text(&buf), key.len + 1);
 	smem_buf_free(&buf);
+	if (key.data == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	return key;
 }

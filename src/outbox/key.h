@@ -12,6 +12,12 @@
 
 #define SMEM_HASH_SIZE 16
 
+/*
+ * Computes hashes, one after the other.  Belongs to the statement that opened
+ * it: an error releases it.
+ */
+typedef struct pg_cryptohash_ctx SmemHasher;
+
 /* The parts of a key that the caller did not give. */
 typedef struct SmemKeyParts
 {
@@ -23,13 +29,19 @@ typedef struct SmemKeyParts
 	char		timestamp[SMEM_ISO8601_SIZE];	/* "" where there is none */
 } SmemKeyParts;
 
-/* The key, palloc'd and ended by a NUL. */
-extern SmemStr smem_key_default(const SmemKeyParts *parts);
+extern SmemHasher *smem_hasher_open(void);
+extern void smem_hasher_close(SmemHasher *hasher);
 
-/* What is unique in the ledger: the tenant's key. */
+/* The key, palloc'd and ended by a NUL. */
+extern SmemStr smem_key_default(SmemHasher *hasher, const SmemKeyParts *parts);
+
+/* What is unique in the ledger: the tenant's key.  The second form brings its own hasher. */
+extern void smem_key_hash_by(SmemHasher *hasher, SmemStr tenant, SmemStr key,
+							 uint8_t hash[SMEM_HASH_SIZE]);
 extern void smem_key_hash(SmemStr tenant, SmemStr key, uint8_t hash[SMEM_HASH_SIZE]);
 
 /* First 128 bits of SHA-256 over the parts; an absent part differs from an empty one. */
-extern void smem_hash_parts(const SmemStr *parts, int n, uint8_t hash[SMEM_HASH_SIZE]);
+extern void smem_hash_parts(SmemHasher *hasher, const SmemStr *parts, int n,
+							uint8_t hash[SMEM_HASH_SIZE]);
 
 #endif

@@ -121,6 +121,13 @@ smem_ledger_claim(SmemLedger *ledger, const SmemWrite *write, TimestampTz now)
 	SmemTable  *table = &ledger->table;
 	SmemClaim	claim = {0};
 
+	if (write->key_is_new)
+	{
+		claim.id = next_id(ledger);
+		fill_row(ledger->slot, write, claim.id, now);
+		smem_table_insert(table, ledger->slot);
+		return claim;
+	}
 	for (;;)
 	{
 		ItemPointerData tid;

@@ -17,6 +17,7 @@
 /* The payload under inspection. */
 typedef struct Reader
 {
+	SmemHasher *hasher;
 	JsonbContainer *payload;
 	JsonbContainer *metadata;	/* NULL where there is none */
 	char		name[32];		/* how messages call the payload */
@@ -323,6 +324,7 @@ choose_key(const Reader *reader, const SmemWriteArgs *args, SmemStr role, SmemSt
 
 	read_timestamp(reader, parts.timestamp);
 	write->key = args->key;
+	write->key_is_new = false;
 	if (smem_str_present(args->key))
 		return;
 	if (smem_str_present(id))
@@ -331,14 +333,15 @@ choose_key(const Reader *reader, const SmemWriteArgs *args, SmemStr role, SmemSt
 		parts.source = message_id;
 	else
 		parts.source = parts.timestamp[0] != '\0' ? text : absent;
-	write->key = smem_key_default(&parts);
+	write->key_is_new = !smem_str_present(parts.source);
+	write->key = smem_key_default(reader->hasher, &parts);
 }
 
 void
-smem_write_read(const SmemWriteArgs *args, JsonbContainer *payload, int payload_len, int ordinal,
-				SmemWrite *write)
+smem_write_read(SmemHasher *hasher, const SmemWriteArgs *args, JsonbContainer *payload,
+				int payload_len, int ordinal, SmemWrite *write)
 {
-	Reader		reader = {payload, NULL, "payload"};
+	Reader		reader = {hasher, payload, NULL, "payload"};
 	SmemStr		role;
 	SmemStr		text;
 	SmemStr		parts[5];
@@ -365,11 +368,11 @@ smem_write_read(const SmemWriteArgs *args, JsonbContainer *payload, int payload_
 	text = print_payload(&reader, payload_len);
 	choose_key(&reader, args, role, text, write);
 
-	smem_key_hash(write->tenant, write->key, write->key_hash);
+	smem_key_hash_by(hasher, write->tenant, write->key, write->key_hash);
 	parts[0] = write->tenant;
 	parts[1] = write->session;
 	parts[2] = write->namespace;
 	parts[3] = write->persona;
 	parts[4] = smem_jsonb_equal_text(payload, text);
-	smem_hash_parts(parts, lengthof(parts), write->payload_hash);
+	smem_hash_parts(hasher, parts, lengthof(parts), write->payload_hash);
 }

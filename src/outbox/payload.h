@@ -32,6 +32,7 @@ typedef struct SmemWrite
 	SmemStr		namespace;
 	SmemStr		persona;		/* may be absent */
 	SmemStr		key;
+	bool		key_is_new;		/* made for this write: nobody else can have it */
 	uint8		key_hash[SMEM_HASH_SIZE];
 	uint8		payload_hash[SMEM_HASH_SIZE];
 } SmemWrite;
@@ -45,7 +46,7 @@ extern void smem_write_check_args(const SmemWriteArgs *args);
  * is palloc'd unless it is the caller's; scratch is left behind in the
  * current context.
  */
-extern void smem_write_read(const SmemWriteArgs *args, JsonbContainer *payload, int payload_len,
-							int ordinal, SmemWrite *write);
+extern void smem_write_read(SmemHasher *hasher, const SmemWriteArgs *args, JsonbContainer *payload,
+							int payload_len, int ordinal, SmemWrite *write);
 
 #endif

@@ -30,6 +30,26 @@ smem_jsonb_string(const JsonbValue *value)
 	return s;
 }
 
+/*
+ * Whether some number in the text may end in zeros behind its point; a string
+ * that only looks so counts too.  Spares nearly every payload the walk below.
+ */
+static bool
+may_have_trailing_zeros(SmemStr text)
+{
+	const char *end = text.data + text.len;
+	const char *at = text.data;
+
+	while ((at = memchr(at, '.', end - at)) != NULL)
+	{
+		while (++at < end && *at >= '0' && *at <= '9')
+			;
+		if (at[-1] == '0')
+			return true;
+	}
+	return false;
+}
+
 static bool
 has_trailing_zeros(Numeric number)
 {
@@ -66,7 +86,7 @@ smem_jsonb_equal_text(JsonbContainer *container, SmemStr text)
 	StringInfoData trimmed;
 	Jsonb	   *copy;
 
-	if (memchr(text.data, '.', text.len) == NULL || !any_trailing_zeros(container))
+	if (!may_have_trailing_zeros(text) || !any_trailing_zeros(container))
 		return text;
 	it = JsonbIteratorInit(container);
 	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)

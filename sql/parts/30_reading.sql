@@ -122,9 +122,12 @@ AS $$
 			THEN (s.receipts::json -> (pg_catalog.array_position(s.ids, $1) - 1))::jsonb END,
 		coalesce(d.reason, p.last_error)
 	FROM somamem._sink_figures() AS e
-	LEFT JOIN LATERAL (SELECT pg_catalog.pg_visible_in_snapshot(r.xid, coalesce(
-			(SELECT n.from_snapshot FROM somamem.shipment n WHERE n.sink = e.sink ORDER BY n.id DESC LIMIT 1),
-			'1:1:'::pg_snapshot)) AS settled
+	LEFT JOIN LATERAL (SELECT n.from_snapshot, n.from_high, n.from_next_xid, n.system_identifier
+		FROM somamem.shipment n WHERE n.sink = e.sink ORDER BY n.id DESC LIMIT 1) AS n ON true
+	LEFT JOIN LATERAL (SELECT coalesce((pg_catalog.pg_visible_in_snapshot(r.xid, n.from_snapshot)
+			OR r.xid >= n.from_next_xid AND r.id <= n.from_high)
+			AND n.system_identifier = (SELECT c.system_identifier FROM pg_catalog.pg_control_system() AS c), false)
+			AS settled
 		FROM somamem.outbox r WHERE r.id = $1 LIMIT 1) AS o ON true
 	LEFT JOIN LATERAL (SELECT l.id, l.ids, l.receipts, l.delivered_at FROM somamem.shipment l
 		WHERE l.first_id IS NOT NULL AND pg_catalog.int8range(l.first_id, l.last_id, '[]') @> $1

@@ -2,6 +2,7 @@
 
 #include "outbox/page.h"
 
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "outbox/row.h"
 #include "pg/query.h"
@@ -9,11 +10,21 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+/* Ids that are looked up in another server's log in one transaction. */
+#define RESTORED_STRETCH 10000
+
 static bool
 is_new(const SmemStep *step, uint64_t xid)
 {
 	return !smem_snapshot_shows(&step->from.snapshot, xid) &&
 		smem_snapshot_shows(&step->to.snapshot, xid);
+}
+
+/* A row with an id of before the moment and a transaction of after it was not written here. */
+static bool
+is_foreign(const SmemStep *step, int64_t id, uint64_t xid)
+{
+	return id <= step->to.high && xid >= step->to.next_xid && smem_moment_is_zero(&step->from);
 }
 
 static void
@@ -63,8 +74,19 @@ add_unlisted(SmemStep *step, int *size)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+static bool
+has_foreign_log(SmemSink sink)
+{
+	static SmemQuery query = {
+		"SELECT 1 FROM somamem.shipment WHERE sink = $1 AND system_identifier <> $2 LIMIT 1", 2, {TEXTOID, INT8OID}
+	};
+	Datum		args[2] = {CStringGetTextDatum(smem_sink_name(sink)), Int64GetDatum((int64) GetSystemIdentifier())};
+
+	return smem_query(&query, args, NULL, 1) > 0;
+}
+
 void
-smem_step_begin(SmemStep *step, int64_t after_id)
+smem_step_begin(SmemStep *step, SmemSink sink, int64_t after_id)
 {
 	int			size = step->from.snapshot.nxip + 8;
 
@@ -76,6 +98,7 @@ smem_step_begin(SmemStep *step, int64_t after_id)
 	step->top = smem_last_id();
 	step->read_id = after_id;
 	step->all_read = false;
+	step->restored = smem_moment_is_zero(&step->from) && has_foreign_log(sink);
 }
 
 void
@@ -125,6 +148,30 @@ query_new(SmemStep *step, int limit)
 	return smem_query(&query, args, NULL, 0);
 }
 
+/*
+ * As query_new, without what the log of another server accounts for.  Reads
+ * no further than upto, so that a long log takes many short transactions.
+ */
+static uint64
+query_restored(SmemStep *step, SmemSink sink, int64 upto, int limit)
+{
+	static SmemQuery query = {
+		"SELECT " SMEM_ROW_COLUMNS " FROM somamem.outbox o WHERE o.id > $1 AND o.id <= $2"
+		" AND NOT EXISTS (SELECT 1 FROM somamem.shipment s WHERE s.sink = $4 AND s.first_id IS NOT NULL"
+		"  AND pg_catalog.int8range(s.first_id, s.last_id, '[]') @> o.id AND o.id = ANY (s.ids))"
+		" AND NOT EXISTS (SELECT 1 FROM somamem.parked p WHERE p.sink = $4 AND p.id = o.id)"
+		" AND NOT EXISTS (SELECT 1 FROM somamem.dead_letter d WHERE d.sink = $4 AND d.id = o.id)"
+		" ORDER BY o.id LIMIT $3",
+		4, {INT8OID, INT8OID, INT8OID, TEXTOID}
+	};
+	Datum		args[4] = {
+		Int64GetDatum(step->read_id), Int64GetDatum(upto), Int64GetDatum(limit),
+		CStringGetTextDatum(smem_sink_name(sink))
+	};
+
+	return smem_query(&query, args, NULL, 0);
+}
+
 /* Visits what a query found.  Returns false when the visitor had enough. */
 static bool
 visit_rows(SmemStep *step, SmemSink sink, uint64 found, SmemRowVisitor visit, void *arg)
@@ -141,7 +188,7 @@ visit_rows(SmemStep *step, SmemSink sink, uint64 found, SmemRowVisitor visit, vo
 
 		MemoryContextReset(row_context);
 
-		if (step != NULL && !is_new(step, xid))
+		if (step != NULL && !is_new(step, xid) && !is_foreign(step, smem_row_id(table, i), xid))
 		{
 			step->read_id = smem_row_id(table, i);
 			continue;
@@ -160,6 +207,7 @@ visit_rows(SmemStep *step, SmemSink sink, uint64 found, SmemRowVisitor visit, vo
 void
 smem_step_read(SmemStep *step, SmemSink sink, int max_rows, SmemRowVisitor visit, void *arg)
 {
+	int64		upto = step->restored ? Min(step->top, step->read_id + RESTORED_STRETCH) : step->top;
 	uint64		found;
 
 	if (step->read_id < step->from.high)
@@ -175,12 +223,12 @@ smem_step_read(SmemStep *step, SmemSink sink, int max_rows, SmemRowVisitor visit
 	}
 	if (step->read_id < step->top)
 	{
-		found = query_new(step, max_rows);
+		found = step->restored ? query_restored(step, sink, upto, max_rows) : query_new(step, max_rows);
 		if (!visit_rows(step, sink, found, visit, arg) || found >= (uint64) max_rows)
 			return;
-		step->read_id = step->top;
+		step->read_id = upto;
 	}
-	step->all_read = true;
+	step->all_read = step->read_id >= step->top;
 }
 
 void

@@ -4,6 +4,10 @@
  *
  * A step's cost is that of its own rows and of the transactions that were in
  * progress at its first moment, never of what lies before it.
+ *
+ * The step from the beginning of time takes rows of another server, too, which
+ * came by dump and restore: their transaction ids mean nothing here.  What the
+ * other server's log knows to be delivered is left out.
  */
 #ifndef SMEM_OUTBOX_PAGE_H
 #define SMEM_OUTBOX_PAGE_H
@@ -21,6 +25,7 @@ typedef struct SmemStep
 	int64_t		top;			/* no row of this step has a greater id */
 	int64_t		read_id;		/* rows up to here were read */
 	bool		all_read;
+	bool		restored;		/* the log of another server is to be asked */
 	int			nlate;			/* transactions in progress at from that have ended since */
 	uint64_t   *late;
 } SmemStep;
@@ -43,7 +48,7 @@ typedef bool (*SmemRowVisitor) (SmemOutboxRow *row, void *arg);
  * Prepares the step between two moments, whose lists it takes over, going on
  * behind after_id.  In a transaction; lists are allocated in the current context.
  */
-extern void smem_step_begin(SmemStep *step, int64_t after_id);
+extern void smem_step_begin(SmemStep *step, SmemSink sink, int64_t after_id);
 extern void smem_step_free(SmemStep *step);
 
 /* Visits up to max_rows rows of the step and moves read_id; sets all_read at its end.  In a transaction. */

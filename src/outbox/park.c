@@ -42,7 +42,8 @@ smem_park(SmemSink sink, const SmemParked *rows, int n)
 		" session_id, state, attempts, next_attempt_at, commit_at, class, last_error)"
 		" ON CONFLICT (sink, id) DO UPDATE SET state = excluded.state,"
 		" next_attempt_at = excluded.next_attempt_at,"
-		" attempts = CASE WHEN excluded.state = 'held' THEN greatest(p.attempts - 1, 0) ELSE p.attempts END,"
+		" attempts = CASE WHEN excluded.state = 'held' THEN greatest(p.attempts - 1, 0)"
+		"  ELSE greatest(p.attempts, excluded.attempts) END,"
 		" class = coalesce(excluded.class, p.class), last_error = coalesce(excluded.last_error, p.last_error)",
 		10, {TEXTOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
 		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
@@ -246,6 +247,26 @@ smem_park_extend(SmemSink sink, const int64_t *ids, int n, TimestampTz lease)
 	args[0] = sink_datum(sink);
 	args[1] = make_array(elements, NULL, n, INT8OID);
 	args[2] = TimestampTzGetDatum(lease);
+	smem_query(&query, args, NULL, 0);
+}
+
+void
+smem_park_return(SmemSink sink, const int64_t *ids, int n)
+{
+	static SmemQuery query = {
+		"UPDATE somamem.parked SET attempts = attempts - 1, next_attempt_at = pg_catalog.clock_timestamp()"
+		" WHERE sink = $1 AND id = ANY ($2)",
+		2, {TEXTOID, INT8ARRAYOID}
+	};
+	Datum	   *elements = palloc(sizeof(Datum) * (n + 1));
+	Datum		args[2];
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(ids[i]);
+	args[0] = sink_datum(sink);
+	args[1] = make_array(elements, NULL, n, INT8OID);
 	smem_query(&query, args, NULL, 0);
 }
 

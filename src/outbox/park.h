@@ -18,7 +18,7 @@ typedef struct SmemParked
 	const char *tenant;
 	const char *session;
 	const char *state;			/* retry, behind, held (takes a counted attempt back), delayed */
-	int			attempts;		/* on a first parking; later ones keep the counted */
+	int			attempts;		/* made so far; where more were counted already, those stay */
 	TimestampTz next_attempt_at;	/* 0: not before its turn comes */
 	TimestampTz commit_at;
 	const char *class;
@@ -66,6 +66,9 @@ extern int	smem_park_due(SmemSink sink, int max_sessions, TimestampTz lease, Sme
 
 /* Moves the turn of rows that are under way to lease, without counting an attempt. */
 extern void smem_park_extend(SmemSink sink, const int64_t *ids, int n, TimestampTz lease);
+
+/* Takes a counted attempt back that was not made; the rows are due at once. */
+extern void smem_park_return(SmemSink sink, const int64_t *ids, int n);
 
 /* Counts for a starting shipper, and the oldest commit among what is parked (0: none). */
 extern void smem_park_count(SmemSink sink, int64_t *parked, int64_t *delayed, int64_t *dead);

@@ -3,8 +3,8 @@
 #include "outbox/position.h"
 
 #include "access/xlog.h"
-#include "access/xlog_internal.h"
 #include "catalog/pg_type.h"
+#include "pg/flush.h"
 #include "pg/query.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -22,28 +22,52 @@ load_moment(int first_column, SmemMoment *moment)
 	moment->next_xid = DatumGetUInt64(SPI_getbinval(tuple, desc, first_column + 2, &isnull));
 }
 
-void
+/* A restore that is not over yet, or was taken apart, may have left the log's sequence behind the log. */
+static void
+lift_sequence(int64 newest)
+{
+	static SmemQuery query = {
+		"SELECT pg_catalog.setval('somamem.shipment_id_seq', $1) FROM somamem.shipment_id_seq WHERE last_value < $1",
+		1, {INT8OID}
+	};
+	Datum		args[1] = {Int64GetDatum(newest)};
+
+	smem_query(&query, args, NULL, 0);
+}
+
+bool
 smem_position_load(SmemSink sink, SmemPosition *position)
 {
 	static SmemQuery query = {
-		"SELECT from_snapshot, from_high, from_next_xid, to_snapshot, to_high, to_next_xid, after_id"
-		" FROM somamem.shipment WHERE sink = $1 ORDER BY id DESC LIMIT 1",
+		"SELECT from_snapshot, from_high, from_next_xid, to_snapshot, to_high, to_next_xid, after_id,"
+		" system_identifier, id FROM somamem.shipment WHERE sink = $1 ORDER BY id DESC LIMIT 1",
 		1, {TEXTOID}
 	};
 	Datum		args[1] = {CStringGetTextDatum(smem_sink_name(sink))};
+	HeapTuple	tuple;
+	TupleDesc	desc;
 	bool		isnull;
 
 	memset(position, 0, sizeof(*position));
 	smem_moment_zero(&position->from);
 	if (smem_query(&query, args, NULL, 1) == 0)
-		return;
-	load_moment(1, &position->from);
-	(void) SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4, &isnull);
-	if (isnull)
-		return;
-	position->in_step = true;
-	load_moment(4, &position->to);
-	position->after_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 7, &isnull));
+		return false;
+	tuple = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	position->restored = DatumGetInt64(SPI_getbinval(tuple, desc, 8, &isnull)) != (int64) GetSystemIdentifier();
+	if (!position->restored)
+	{
+		load_moment(1, &position->from);
+		(void) SPI_getbinval(tuple, desc, 4, &isnull);
+		position->in_step = !isnull;
+	}
+	if (position->in_step)
+	{
+		load_moment(4, &position->to);
+		position->after_id = DatumGetInt64(SPI_getbinval(tuple, desc, 7, &isnull));
+	}
+	lift_sequence(DatumGetInt64(SPI_getbinval(tuple, desc, 9, &isnull)));
+	return true;
 }
 
 static Datum
@@ -114,11 +138,5 @@ smem_position_record(SmemSink sink, const SmemPosition *position, const SmemPage
 void
 smem_ship_gate(void)
 {
-	XLogRecPtr	lsn = GetXLogInsertRecPtr();
-	uint64		offset = lsn % XLOG_BLCKSZ;
-
-	/* Right behind a page's header nothing is written yet, and XLogFlush would complain. */
-	if (offset == SizeOfXLogShortPHD || offset == SizeOfXLogLongPHD)
-		lsn -= offset;
-	XLogFlush(lsn);
+	XLogFlush(smem_wal_end());
 }

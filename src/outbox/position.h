@@ -19,6 +19,7 @@ typedef struct SmemPosition
 	bool		in_step;
 	SmemMoment	to;				/* while in_step */
 	int64_t		after_id;		/* while in_step */
+	bool		restored;		/* the log is another server's, and so are its transaction ids */
 } SmemPosition;
 
 /* What one recorded page says of its rows; arrays of the same length, in any order. */
@@ -32,8 +33,12 @@ typedef struct SmemPage
 	TimestampTz oldest_commit_at;	/* 0 when rows is 0 */
 } SmemPage;
 
-/* Reads the newest position of the sink; the beginning of time when there is none.  In a transaction. */
-extern void smem_position_load(SmemSink sink, SmemPosition *position);
+/*
+ * Reads the newest position of the sink; the beginning of time, and false,
+ * when there is none.  After a restore from another server's dump it is the
+ * beginning of time, too.  In a transaction.
+ */
+extern bool smem_position_load(SmemSink sink, SmemPosition *position);
 
 /* Appends a row to the shipment log.  In a transaction. */
 extern void smem_position_record(SmemSink sink, const SmemPosition *position, const SmemPage *page);

@@ -7,6 +7,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "commands/tablecmds.h"
 #include "pg/catalog.h"
@@ -136,20 +137,36 @@ turn(void)
 }
 
 /*
- * Whether every enabled sink has every row of the segment behind it: the
- * newest row's transaction was over at each sink's recorded position, and no
- * row waits in the parking place.  Rows of one segment may have been written
- * while it was no longer current, so the newest is looked for by transaction.
+ * Whether the sink has every row of the segment behind it: the transactions
+ * of all were over at its recorded position.  Rows of one segment may have
+ * been written while it was no longer current, so they are looked for by
+ * transaction.  One that is newer than the position though its id is not was
+ * written on another server, and settled by the step that made the position.
  */
+static bool
+sink_is_behind(int segment, SmemSink sink)
+{
+	static SmemQuery query = {
+		"SELECT 1::bigint FROM (SELECT system_identifier, pg_catalog.pg_snapshot_xmin(from_snapshot) AS xmin,"
+		"  from_high, from_next_xid FROM somamem.shipment WHERE sink = $2 ORDER BY id DESC LIMIT 1) AS p"
+		" WHERE p.system_identifier = $3 AND NOT EXISTS (SELECT 1 FROM somamem.outbox o WHERE o.segment = $1"
+		"  AND o.xid >= p.xmin AND (o.xid < p.from_next_xid OR o.id > p.from_high))",
+		3, {INT2OID, TEXTOID, INT8OID}
+	};
+	Datum		args[3] = {Int16GetDatum(segment), CStringGetTextDatum(smem_sink_name(sink)),
+	Int64GetDatum((int64) GetSystemIdentifier())};
+	bool		found;
+
+	(void) one_number(&query, args, &found);
+	return found;
+}
+
+/* Whether every enabled sink has every row of the segment behind it, and none waits in the parking place. */
 static bool
 segment_is_delivered(int segment)
 {
-	static SmemQuery newest = {
-		"SELECT xid::text::bigint FROM somamem.outbox WHERE segment = $1 ORDER BY xid DESC LIMIT 1", 1, {INT2OID}
-	};
-	static SmemQuery position = {
-		"SELECT pg_catalog.pg_snapshot_xmin(from_snapshot)::text::bigint FROM somamem.shipment WHERE sink = $1"
-		" ORDER BY id DESC LIMIT 1", 1, {TEXTOID}
+	static SmemQuery any = {
+		"SELECT 1::bigint FROM somamem.outbox WHERE segment = $1 LIMIT 1", 1, {INT2OID}
 	};
 	static SmemQuery parked = {
 		"SELECT 1::bigint FROM somamem.parked p WHERE EXISTS"
@@ -157,21 +174,14 @@ segment_is_delivered(int segment)
 	};
 	Datum		args[1] = {Int16GetDatum(segment)};
 	bool		found;
-	int64		newest_xid = one_number(&newest, args, &found);
 
-	if (found)
+	(void) one_number(&any, args, &found);
+	if (!found)
+		return true;
+	for (int sink = 0; sink < SMEM_SINKS; sink++)
 	{
-		for (int sink = 0; sink < SMEM_SINKS; sink++)
-		{
-			Datum		name[1] = {CStringGetTextDatum(smem_sink_name(sink))};
-			int64		xmin;
-
-			if (!smem_sink_enabled(sink))
-				continue;
-			xmin = one_number(&position, name, &found);
-			if (!found || newest_xid >= xmin)
-				return false;
-		}
+		if (smem_sink_enabled(sink) && !sink_is_behind(segment, sink))
+			return false;
 	}
 	(void) one_number(&parked, args, &found);
 	return !found;

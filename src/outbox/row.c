@@ -2,10 +2,12 @@
 
 #include "outbox/row.h"
 
+#include "catalog/namespace.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 enum
@@ -39,12 +41,31 @@ smem_row_xid(SPITupleTable *table, uint64_t i)
 	return DatumGetUInt64(column(table, i, COL_XID, &isnull));
 }
 
+/* NULL where a character has no equal: an error would end the worker, again and again. */
+static char *
+convert(char *text, int len, int encoding, size_t *converted_len)
+{
+	Oid			proc = FindDefaultConversionProc(encoding, PG_UTF8);
+	int			size = len * MAX_CONVERSION_GROWTH + 1;
+	char	   *converted;
+
+	if (!OidIsValid(proc) || len > (int) (MaxAllocSize / MAX_CONVERSION_GROWTH) - 1)
+		return NULL;
+	converted = palloc(size);
+	if (pg_do_encoding_conversion_buf(proc, encoding, PG_UTF8, (unsigned char *) text, len,
+									  (unsigned char *) converted, size, true) < len)
+		return NULL;
+	*converted_len = strlen(converted);
+	return converted;
+}
+
 /* Sinks speak UTF-8.  A text that cannot be turned into it marks the row, whose trouble that is. */
 static SmemStr
 to_utf8(char *text, int len, SmemOutboxRow *row)
 {
 	SmemStr		str = {text, (size_t) len};
 	int			encoding = GetDatabaseEncoding();
+	char	   *converted;
 
 	if (encoding == PG_UTF8)
 		return str;
@@ -54,8 +75,11 @@ to_utf8(char *text, int len, SmemOutboxRow *row)
 			row->unsendable = true;
 		return str;
 	}
-	str.data = pg_server_to_any(text, len, PG_UTF8);
-	str.len = strlen(str.data);
+	converted = convert(text, len, encoding, &str.len);
+	if (converted == NULL)
+		row->unsendable = true;
+	else
+		str.data = converted;
 	return str;
 }
 

@@ -76,6 +76,12 @@ smem_moment_zero(SmemMoment *moment)
 	moment->next_xid = FirstNormalTransactionId;
 }
 
+bool
+smem_moment_is_zero(const SmemMoment *moment)
+{
+	return moment->next_xid <= FirstNormalTransactionId;
+}
+
 /* A snapshot's xid belongs to the epoch that puts it at or below the next one to be handed out. */
 static uint64
 widen(TransactionId xid, FullTransactionId next)

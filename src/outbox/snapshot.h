@@ -43,6 +43,8 @@ extern void smem_snapshot_parse(const char *text, SmemSnapshot *snap);
 /* The beginning of time: shows nothing. */
 extern void smem_moment_zero(SmemMoment *moment);
 
+extern bool smem_moment_is_zero(const SmemMoment *moment);
+
 /* Now.  Needs a transaction with SPI; lists are allocated in the current context. */
 extern void smem_moment_take(SmemMoment *moment);
 

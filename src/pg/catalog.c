@@ -6,10 +6,10 @@
 #include "commands/extension.h"
 #include "utils/lsyscache.h"
 
-bool
-smem_extension_exists(void)
+Oid
+smem_extension_oid(void)
 {
-	return OidIsValid(get_extension_oid("somamem", true));
+	return get_extension_oid("somamem", true);
 }
 
 Oid

@@ -4,8 +4,8 @@
 #ifndef SMEM_PG_CATALOG_H
 #define SMEM_PG_CATALOG_H
 
-/* Whether the extension exists in this database, as the catalog shows it now. */
-extern bool smem_extension_exists(void);
+/* The extension in this database, as the catalog shows it now; InvalidOid where there is none. */
+extern Oid smem_extension_oid(void);
 
 /* Oid of somamem.NAME; raises 55000 when it is missing. */
 extern Oid	smem_relation_oid(const char *relname);

@@ -6,12 +6,27 @@
 #include "pgstat.h"
 #include "utils/snapmgr.h"
 
+/*
+ * An extension that was dropped and made again is another one: its ids and
+ * positions begin anew, and what this process remembers is of the old.
+ */
+static bool
+is_same_extension(void)
+{
+	static Oid	first = InvalidOid;
+	Oid			now = smem_extension_oid();
+
+	if (!OidIsValid(first))
+		first = now;
+	return OidIsValid(now) && now == first;
+}
+
 bool
 smem_begin(const char *activity)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	if (!smem_extension_exists())
+	if (!is_same_extension())
 	{
 		CommitTransactionCommand();
 		return false;

@@ -21,8 +21,8 @@ typedef struct SmemQuery
 } SmemQuery;
 
 /*
- * Opens a transaction with SPI.  False when the extension is gone; then
- * nothing is open.
+ * Opens a transaction with SPI.  False when the extension is gone, or another
+ * than at the first call; then nothing is open.
  */
 extern bool smem_begin(const char *activity);
 extern void smem_commit(void);

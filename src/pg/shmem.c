@@ -111,6 +111,7 @@ smem_database_claim(Oid oid)
 		db = &smem_shared->database[i];
 		db->oid = oid;
 		db->probe_pid = 0;
+		db->probe_again = false;
 		db->quiesce_pid = 0;
 		pg_atomic_write_u32(&db->segment, 0);
 		pg_atomic_write_u64(&db->committed, 0);

@@ -83,6 +83,7 @@ typedef struct SmemDatabaseSlot
 	Oid			oid;
 	SmemDatabaseState state;
 	pid_t		probe_pid;		/* -1: registered, not yet running */
+	bool		probe_again;	/* asked for while a probe was looking already */
 	int			quiesce_pid;	/* backend that asked for QUIESCED */
 	pg_atomic_uint32 segment;	/* segment that writers append to, plus one; 0: not known */
 	pg_atomic_uint64 committed;	/* rows committed, plus what was pending when the first shipper attached */

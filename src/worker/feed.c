@@ -19,6 +19,7 @@
 
 /* Room above the window for rows from the parking place, so that a full stream cannot lock them out. */
 #define RETRY_ROOM 256
+#define RETRY_BYTES (4 * 1024 * 1024)
 #define RETRY_SESSIONS 32
 
 #define HEARTBEAT_US ((int64_t) 1000000)
@@ -32,6 +33,7 @@ typedef struct FeedState
 	SmemOpenStep *open;			/* NULL for rows from the parking place and for resending */
 	SmemDue    *due;
 	int			ndue;
+	int64_t		last_id;		/* of the due rows, the last one that was looked at */
 } FeedState;
 
 static SmemOpenStep *
@@ -70,7 +72,8 @@ settle_here(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
 
 	if (row->deliver_after > sh->now)
 		out.kind = SMEM_OUTCOME_DELAYED;
-	else if (sh->parked > 0 && smem_park_blocks(sh->sink, row->tenant, row->session))
+	else if (smem_window_blocks(&sh->window, false, row->tenant, row->session, entry) ||
+			 (sh->parked > 0 && smem_park_blocks(sh->sink, row->tenant, row->session)))
 		out.kind = SMEM_OUTCOME_BEHIND;
 	else
 		return false;
@@ -129,13 +132,34 @@ open_step(SmemShipper *sh, SmemMoment *to, int64_t after_id)
 
 	memset(open, 0, sizeof(*open));
 	open->number = sh->next_number++;
-	open->from_time = Max(sh->last_time, (TimestampTz) sh->seen_since);
+	/* Of what an earlier process had not settled the commit time is lost: it was not before the write. */
+	open->from_time = sh->last_time == 0 ? 0 : Max(sh->last_time, (TimestampTz) sh->seen_since);
 	open->step.from = sh->last;
 	open->step.to = *to;
 	smem_moment_copy(&sh->last, to);
 	sh->nsteps++;
-	smem_step_begin(&open->step, after_id);
+	smem_step_begin(&open->step, sh->sink, after_id);
 	MemoryContextSwitchTo(outer);
+}
+
+/*
+ * Whether nothing was ever written.  Meanwhile a restore may bring rows and
+ * positions of another server, whose transaction ids mean nothing here; it
+ * sets the sequence last, and then this process begins anew.
+ */
+static bool
+is_blank(SmemShipper *sh)
+{
+	SmemPosition position;
+
+	if (!sh->blank)
+		return false;
+	if (smem_last_id() == 0)
+		return true;
+	sh->blank = false;
+	if (smem_position_load(sh->sink, &position))
+		sh->exists = false;
+	return !sh->exists;
 }
 
 /* Takes a new moment; false when nothing can have been committed since the last. */
@@ -150,6 +174,12 @@ look(SmemShipper *sh)
 	/* Before the snapshot: a commit that it misses sets the flag anew, and wakes. */
 	pg_atomic_exchange_u32(&sh->slot->woken, 0);
 	sh->seen_since = pg_atomic_read_u64(&sh->slot->unseen_since);
+	sh->last_look = sh->now;
+	if (is_blank(sh))
+	{
+		MemoryContextSwitchTo(outer);
+		return false;
+	}
 	time = GetCurrentTimestamp();
 	smem_moment_take(&moment);
 	news = !smem_moment_equal(&moment, &sh->last);
@@ -161,7 +191,6 @@ look(SmemShipper *sh)
 	else
 		smem_moment_free(&moment);
 	sh->last_time = time;
-	sh->last_look = sh->now;
 	MemoryContextSwitchTo(outer);
 	return news;
 }
@@ -203,6 +232,7 @@ feed_due_row(SmemOutboxRow *row, void *arg)
 	SmemEntry  *entry = smem_window_add(&sh->window, row->row.id, true, row->tenant, row->session,
 										(int) row->row.payload.len);
 
+	state->last_id = row->row.id;
 	if (entry == NULL)
 		return true;
 	for (int i = 0; i < state->ndue; i++)
@@ -214,7 +244,23 @@ feed_due_row(SmemOutboxRow *row, void *arg)
 		entry->commit_at = state->due[i].commit_at;
 	}
 	send_row(sh, entry, row);
-	return true;
+	return sh->window.bytes < SMEM_WINDOW_BYTES + RETRY_BYTES;
+}
+
+/* What did not fit had no attempt: gives the turns behind the last row back. */
+static void
+return_turns(SmemShipper *sh, FeedState *state)
+{
+	int64_t    *ids = palloc(sizeof(int64_t) * (state->ndue + 1));
+	int			n = 0;
+
+	for (int i = 0; i < state->ndue; i++)
+	{
+		if (state->due[i].head && state->due[i].id > state->last_id &&
+			smem_window_find(&sh->window, state->due[i].id) == NULL)
+			ids[n++] = state->due[i].id;
+	}
+	smem_park_return(sh->sink, ids, n);
 }
 
 /* A row that waits in the courier for its sink to come back is not due again, nor another attempt. */
@@ -256,7 +302,10 @@ feed_due(SmemShipper *sh)
 			ids[n++] = state.due[i].id;
 	}
 	if (n > 0)
+	{
 		smem_rows_by_id(sh->sink, ids, n, feed_due_row, &state);
+		return_turns(sh, &state);
+	}
 	sh->park_changed = true;
 }
 
@@ -264,7 +313,8 @@ static bool
 due_now(SmemShipper *sh)
 {
 	return sh->next_due != 0 && sh->next_due <= sh->now &&
-		sh->window.rows < SMEM_WINDOW_ROWS + RETRY_ROOM / 2;
+		sh->window.rows < SMEM_WINDOW_ROWS + RETRY_ROOM / 2 &&
+		sh->window.bytes < SMEM_WINDOW_BYTES + RETRY_BYTES / 2;
 }
 
 /* Reads again what the parking place waits for. */
@@ -276,8 +326,8 @@ refresh_park(SmemShipper *sh)
 	sh->park_changed = false;
 }
 
-void
-smem_feed(SmemShipper *sh)
+static void
+feed_more(SmemShipper *sh)
 {
 	bool		room = !smem_window_full(&sh->window) && smem_buf_len(&sh->link.out) < OUT_HIGH_WATER;
 	bool		due = due_now(sh);
@@ -338,7 +388,11 @@ smem_feed_start(SmemShipper *sh)
 		return;
 	}
 	outer = MemoryContextSwitchTo(sh->context);
-	smem_position_load(sh->sink, &position);
+	sh->blank = !smem_position_load(sh->sink, &position);
+	if (position.restored)
+		ereport(LOG,
+				(errmsg("outbox was restored from another server: sink \"%s\" gets what it had not acknowledged there",
+						smem_sink_name(sh->sink))));
 	smem_moment_copy(&sh->last, &position.from);
 	smem_moment_copy(&sh->from, &position.from);
 	if (position.in_step)
@@ -356,39 +410,31 @@ smem_feed_start(SmemShipper *sh)
 	smem_commit();
 }
 
-/* Closes, in a list of entries, what stands behind a closed row of its own session. */
-static bool
-stands_behind(SmemShipper *sh, SmemEntry *entry)
-{
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &sh->window.stream)
-	{
-		SmemEntry  *other = dlist_container(SmemEntry, node, iter.cur);
-
-		if (other == entry)
-			return false;
-		if ((other->kind == SMEM_OUTCOME_FAILED || other->kind == SMEM_OUTCOME_HELD ||
-			 other->kind == SMEM_OUTCOME_BEHIND) &&
-			strcmp(other->session, entry->session) == 0 && strcmp(other->tenant, entry->tenant) == 0)
-			return true;
-	}
-	return false;
-}
-
+/* A row that its session's trouble caught up with meanwhile waits behind it. */
 static bool
 resend_row(SmemOutboxRow *row, void *arg)
 {
 	FeedState  *state = arg;
-	SmemEntry  *entry = smem_window_find(&state->sh->window, row->row.id);
+	SmemShipper *sh = state->sh;
+	SmemEntry  *entry = smem_window_find(&sh->window, row->row.id);
+	SmemOutcome behind = {.id = row->row.id, .kind = SMEM_OUTCOME_BEHIND};
 
-	if (entry != NULL && entry->kind == 0 && !entry->sent)
-		send_row(state->sh, entry, row);
-	return smem_buf_len(&state->sh->link.out) < OUT_HIGH_WATER;
+	if (entry == NULL || entry->kind != 0 || entry->sent)
+		return true;
+	if (!entry->retry)
+	{
+		if (!settle_here(sh, entry, row))
+			send_row(sh, entry, row);
+	}
+	else if (smem_window_blocks(&sh->window, true, row->tenant, row->session, entry))
+		smem_window_settle(&sh->window, entry, &behind);
+	else
+		send_row(sh, entry, row);
+	return smem_buf_len(&sh->link.out) < OUT_HIGH_WATER;
 }
 
 static int
-collect_unsent(SmemShipper *sh, dlist_head *list, int64_t *ids, int n, int max)
+collect_unsent(dlist_head *list, int64_t *ids, int n, int max)
 {
 	dlist_iter	iter;
 
@@ -396,32 +442,28 @@ collect_unsent(SmemShipper *sh, dlist_head *list, int64_t *ids, int n, int max)
 	{
 		SmemEntry  *entry = dlist_container(SmemEntry, node, iter.cur);
 
-		if (entry->kind != 0 || entry->sent || n >= max)
-			continue;
-		if (!entry->retry && stands_behind(sh, entry))
-		{
-			SmemOutcome out = {.id = entry->id, .kind = SMEM_OUTCOME_BEHIND};
-
-			smem_window_settle(&sh->window, entry, &out);
-			entry->at = sh->now;
-			continue;
-		}
-		ids[n++] = entry->id;
+		if (entry->kind == 0 && !entry->sent && n < max)
+			ids[n++] = entry->id;
 	}
 	return n;
 }
 
-/* Hands to a courier what the window holds without an outcome and it has not got. */
-void
-smem_feed_resend(SmemShipper *sh)
+/*
+ * Hands to a new courier what the window holds without an outcome, as much as
+ * the socket's buffer takes.  Nothing new is read before the rest has gone,
+ * too: it would overtake.
+ */
+static void
+resend(SmemShipper *sh)
 {
 	FeedState	state = {.sh = sh};
 	int			max = SMEM_WINDOW_ROWS + RETRY_ROOM * 2;
 	int64_t    *ids = palloc(sizeof(int64_t) * max);
 	int			n = 0;
 
-	n = collect_unsent(sh, &sh->window.retries, ids, n, max);
-	n = collect_unsent(sh, &sh->window.stream, ids, n, max);
+	n = collect_unsent(&sh->window.retries, ids, n, max);
+	n = collect_unsent(&sh->window.stream, ids, n, max);
+	sh->unsent = n > 0;
 	if (n == 0)
 		return;
 	if (!smem_begin("reading rows again"))
@@ -431,4 +473,13 @@ smem_feed_resend(SmemShipper *sh)
 	}
 	smem_rows_by_id(sh->sink, ids, n, resend_row, &state);
 	smem_commit();
+}
+
+void
+smem_feed(SmemShipper *sh)
+{
+	if (sh->unsent && sh->link.fd >= 0 && smem_buf_len(&sh->link.out) < OUT_HIGH_WATER)
+		resend(sh);
+	if (!sh->unsent)
+		feed_more(sh);
 }

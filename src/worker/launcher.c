@@ -137,6 +137,8 @@ claim_unknown(Oid oid, const char *name)
 	}
 	if (db != NULL && db->state == SMEM_DATABASE_FREE)
 		db->state = SMEM_DATABASE_PROBE;
+	else if (db != NULL && db->state == SMEM_DATABASE_PROBE && db->probe_pid != 0)
+		db->probe_again = true;	/* its snapshot may be older than the extension */
 	LWLockRelease(smem_shared->lock);
 }
 
@@ -327,6 +329,7 @@ adopt(void)
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	smem_shared->launcher_pid = MyProcPid;
 	smem_shared->launcher_latch = MyLatch;
+	pg_atomic_write_u32(&smem_shared->rescan, 1);
 	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
 	{
 		for (int sink = 0; sink < SMEM_SINKS; sink++)
@@ -379,11 +382,14 @@ smem_probe_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(db->oid, InvalidOid, 0);
 	StartTransactionCommand();
-	exists = smem_extension_exists();
+	exists = OidIsValid(smem_extension_oid());
 	CommitTransactionCommand();
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	if (db->oid == MyDatabaseId && db->state == SMEM_DATABASE_PROBE)
-		db->state = exists ? SMEM_DATABASE_ACTIVE : SMEM_DATABASE_FREE;
+		db->state = exists ? SMEM_DATABASE_ACTIVE : db->probe_again ? SMEM_DATABASE_PROBE : SMEM_DATABASE_FREE;
+	if (exists)
+		pg_atomic_write_u32(&db->segment, 0);
+	db->probe_again = false;
 	db->probe_pid = 0;
 	LWLockRelease(smem_shared->lock);
 	smem_wake_launcher();

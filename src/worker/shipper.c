@@ -96,8 +96,7 @@ start_courier(SmemShipper *sh)
 	pg_atomic_write_u32(&sh->slot->circuit, SMEM_CIRCUIT_CLOSED);
 	sh->last_heard = sh->last_ping = sh->now;
 	smem_config_frame(sh->sink, &sh->link.out);
-	smem_feed_resend(sh);
-	MemoryContextSwitchTo(sh->turn);
+	sh->unsent = true;
 }
 
 static void
@@ -211,12 +210,14 @@ turn_timeout_ms(SmemShipper *sh)
 
 	if (record != 0)
 		timeout = Min(timeout, time_left_ms(sh, record));
-	if (sh->next_due != 0 && sh->window.rows < SMEM_WINDOW_ROWS)
+	if (sh->next_due != 0 && !smem_window_full(&sh->window))
 		timeout = Min(timeout, time_left_ms(sh, sh->next_due));
 	if (sh->link.fd < 0)
 		timeout = Min(timeout, time_left_ms(sh, sh->courier_retry_at));
 	if (sh->park_changed)
 		timeout = 0;
+	if (sh->unsent && sh->link.fd >= 0)
+		return smem_buf_len(&sh->link.out) > 0 ? timeout : 0;
 	if (smem_window_full(&sh->window) || sh->nsteps == SMEM_STEPS)
 		return timeout;
 	if (smem_feed_unread(sh))
@@ -341,7 +342,7 @@ smem_shipper_main(Datum arg)
 	sh->context = AllocSetContextCreate(TopMemoryContext, "somamem worker", ALLOCSET_DEFAULT_SIZES);
 	sh->turn = AllocSetContextCreate(sh->context, "somamem turn", ALLOCSET_DEFAULT_SIZES);
 	smem_window_init(&sh->window, sh->context);
-	sh->now = sh->last_time = sh->last_record = GetCurrentTimestamp();
+	sh->now = sh->last_record = GetCurrentTimestamp();
 	MemoryContextSwitchTo(sh->turn);
 	smem_feed_start(sh);
 	while (sh->exists)

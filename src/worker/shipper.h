@@ -36,6 +36,7 @@ typedef struct SmemShipper
 	SmemLink	link;
 	SmemWindow	window;
 
+	bool		blank;			/* no id was handed out and nothing recorded, when last looked */
 	SmemMoment	last;			/* up to here rows were looked for: the next step's beginning */
 	TimestampTz last_time;
 	SmemOpenStep steps[SMEM_STEPS];	/* a ring, oldest at first_step */
@@ -64,6 +65,7 @@ typedef struct SmemShipper
 	/* courier */
 	TimestampTz courier_retry_at;	/* not started again before this */
 	int			courier_failures;
+	bool		unsent;			/* the window may hold rows that this courier has not got */
 	TimestampTz last_heard;
 	TimestampTz last_ping;
 } SmemShipper;
@@ -73,7 +75,6 @@ extern PGDLLEXPORT void smem_shipper_main(Datum arg);
 /* feed.c: hands rows to the courier. */
 extern void smem_feed_start(SmemShipper *sh);
 extern void smem_feed(SmemShipper *sh);
-extern void smem_feed_resend(SmemShipper *sh);
 extern bool smem_feed_wants_look(SmemShipper *sh);
 extern bool smem_feed_unread(SmemShipper *sh);
 

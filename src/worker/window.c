@@ -69,6 +69,13 @@ copy_str(SmemWindow *window, SmemStr s)
 	return copy;
 }
 
+static bool
+is_closing(const SmemEntry *entry)
+{
+	return entry->kind == SMEM_OUTCOME_FAILED || entry->kind == SMEM_OUTCOME_HELD ||
+		entry->kind == SMEM_OUTCOME_BEHIND;
+}
+
 void
 smem_window_settle(SmemWindow *window, SmemEntry *entry, const SmemOutcome *out)
 {
@@ -82,6 +89,8 @@ smem_window_settle(SmemWindow *window, SmemEntry *entry, const SmemOutcome *out)
 	entry->reason = copy_str(window, out->reason);
 	if (entry->retry)
 		window->settled_retries++;
+	else if (is_closing(entry))
+		window->closing++;
 }
 
 static void
@@ -101,6 +110,8 @@ smem_window_remove(SmemWindow *window, SmemEntry *entry)
 	free_str(entry->reason);
 	if (entry->retry && entry->kind != 0)
 		window->settled_retries--;
+	if (!entry->retry && is_closing(entry))
+		window->closing--;
 	window->rows--;
 	window->bytes -= entry->bytes;
 	dlist_delete(&entry->node);
@@ -111,6 +122,27 @@ bool
 smem_window_full(const SmemWindow *window)
 {
 	return window->rows >= SMEM_WINDOW_ROWS || window->bytes >= SMEM_WINDOW_BYTES;
+}
+
+bool
+smem_window_blocks(const SmemWindow *window, bool retry, const char *tenant, const char *session,
+				   const SmemEntry *before)
+{
+	dlist_iter	iter;
+
+	if (retry ? window->settled_retries == 0 : window->closing == 0)
+		return false;
+	dlist_foreach(iter, (dlist_head *) (retry ? &window->retries : &window->stream))
+	{
+		SmemEntry  *entry = dlist_container(SmemEntry, node, iter.cur);
+
+		if (entry == before)
+			break;
+		if (is_closing(entry) && strcmp(entry->session, session) == 0 &&
+			strcmp(entry->tenant, tenant) == 0)
+			return true;
+	}
+	return false;
 }
 
 int

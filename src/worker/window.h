@@ -50,6 +50,7 @@ typedef struct SmemWindow
 	dlist_head	retries;
 	int			rows;			/* both lists */
 	int			settled_retries;
+	int			closing;		/* of the stream, those that later rows of their sessions must wait for */
 	int64_t		bytes;
 } SmemWindow;
 
@@ -62,6 +63,14 @@ extern SmemEntry *smem_window_add(SmemWindow *window, int64_t id, bool retry, co
 extern void smem_window_settle(SmemWindow *window, SmemEntry *entry, const SmemOutcome *out);
 extern void smem_window_remove(SmemWindow *window, SmemEntry *entry);
 extern bool smem_window_full(const SmemWindow *window);
+
+/*
+ * Whether a row of the session stands in the list, before the given entry (or
+ * anywhere, for NULL), that failed, is held, or waits behind one that did.  It
+ * is not in the parking place before it is recorded, and blocks all the same.
+ */
+extern bool smem_window_blocks(const SmemWindow *window, bool retry, const char *tenant,
+							   const char *session, const SmemEntry *before);
 
 /* Length of the settled beginning of the stream, up to max. */
 extern int	smem_window_settled(SmemWindow *window, int max);

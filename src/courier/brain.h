@@ -77,6 +77,7 @@ typedef struct SmemBatch
 	uint32_t	failures;		/* requests that failed in doubt */
 	uint64_t	passed_mark;	/* brain->passed when the last of them did */
 	SmemTime	due;			/* waits until then, while the circuit is closed */
+	SmemTime	sent_at;
 	uint32_t	largest;		/* part that passed after the whole had failed */
 	bool		waits;
 	bool		probe;

@@ -7,9 +7,9 @@
  *
  * While it is open, one probe goes at a time.  The schedule of retry_initial
  * and retry_max governs how long a failing batch waits; the circuit's own
- * pause is the same schedule, but never more than a second: one small request
- * a second harms no service, and the first delivery after an outage must not
- * wait for a minute's pause to end.  Where the service asks for more by
+ * pause is the same schedule, but probes begin at most a second apart: one
+ * small request a second harms no service, and the first delivery after an
+ * outage must not wait for a minute's pause to end.  Where the service asks for more by
  * Retry-After, it gets more.  For the same reason a probe is given up early
  * where answers used to be quick; now and then one is given the full time, in
  * case the service has become slow instead of silent.
@@ -18,7 +18,7 @@
 
 #include <string.h>
 
-#define SMEM_PROBE_TIMEOUT SMEM_SEC
+#define SMEM_PROBE_TIMEOUT (900 * SMEM_MSEC)
 #define SMEM_PROBE_PATIENT 32	/* one probe in so many has the full time */
 #define SMEM_PROBE_SMALL 3		/* after so many failed probes, one row is enough to ask */
 #define SMEM_CHECK_GAP SMEM_SEC
@@ -237,6 +237,7 @@ send_batch(SmemBrain *brain, SmemBatch *batch)
 	smem_breaker_admit(&brain->brk, brain->host->now);
 	batch->probe = brain->brk.state == SMEM_BREAKER_HALF_OPEN;
 	batch->form = brain->form;
+	batch->sent_at = brain->host->now;
 	brain->in_flight++;
 	smem_list_append(&brain->on_wire, &batch->node);
 	count_retry(brain, batch);

@@ -15,8 +15,9 @@
 #define SMEM_DOUBTS 3
 #define SMEM_DOUBTS_AGAIN 2
 
-/* Between two probes passes no more than this, with jitter down to the half. */
-#define SMEM_PAUSE_MAX (800 * SMEM_MSEC)
+/* From one probe to the next passes no more than this, with jitter down to the half. */
+#define SMEM_PROBE_GAP SMEM_SEC
+#define SMEM_PAUSE_MIN (50 * SMEM_MSEC)
 
 #define SMEM_THROTTLE_MIN (50 * SMEM_MSEC)
 #define SMEM_FADE 16			/* part of the slowest answer that is forgotten by each quicker one */
@@ -70,13 +71,17 @@ note_pass(SmemBrain *brain, SmemTime took)
 	note_alive(brain);
 }
 
+/* How long the circuit is open after a failure; what a hanging probe took already counts. */
 static SmemTime
-choose_pause(SmemBrain *brain)
+choose_pause(const SmemBatch *batch)
 {
-	SmemTime	most = SMEM_PAUSE_MAX / 2 + (SmemTime) (smem_random() % (SMEM_PAUSE_MAX / 2));
+	const SmemBrain *brain = batch->brain;
+	SmemTime	gap = SMEM_PROBE_GAP / 2 + (SmemTime) (smem_random() % (SMEM_PROBE_GAP / 2));
+	SmemTime	pause = smem_retry_delay(&brain->retry, brain->brk.probes + 1, smem_random());
 
-	return smem_time_min(most, smem_retry_delay(&brain->retry, brain->brk.probes + 1,
-												 smem_random()));
+	if (batch->probe)
+		gap -= brain->host->now - batch->sent_at;
+	return smem_time_max(smem_time_min(pause, gap), SMEM_PAUSE_MIN);
 }
 
 static void
@@ -85,7 +90,7 @@ note_failure(SmemBrain *brain, const SmemBatch *batch, SmemBreakerFailure failur
 {
 	SmemBreakerState before = brain->brk.state;
 
-	smem_breaker_failure(&brain->brk, brain->host->now, choose_pause(brain), failure,
+	smem_breaker_failure(&brain->brk, brain->host->now, choose_pause(batch), failure,
 						 batch->probe);
 	brain->failing = true;
 	snprintf(brain->last_error, sizeof(brain->last_error), "%s", judgement->reason);

@@ -119,13 +119,17 @@ check_silence_of_a_quick_one(void)
 {
 	Bed		   *bed = BED_START(trouble, "somabrain_timeout", "3000", "retry_initial", "1000");
 	int64_t		back;
+	int			asked;
 
 	bed->knob = -1;
 	bed_push_many(bed, 1, 50, "t", 10);
 	BED_UNTIL(bed, bed->done == 50);
 	bed->knob = 14;
 	bed_push_many(bed, 51, 100, "t", 10);
-	BED_UNTIL(bed, bed->drive.state.circuit == SMEM_CIRCUIT_HALF_OPEN);
+	BED_UNTIL(bed, bed->drive.state.circuit != SMEM_CIRCUIT_CLOSED);
+	asked = bed->asked;
+	/* Just after a probe began to hang: the worst moment to come back. */
+	BED_UNTIL(bed, bed->asked > asked + 1);
 	bed->knob = -1;
 	back = drive_clock_us();
 	BED_UNTIL(bed, bed->done > 50);
@@ -151,7 +155,9 @@ check_probes(void)
 	bed_pass(bed, 4000);
 	tap_ok(bed->asked - from >= 4 && bed->asked - from <= 30, "an open circuit probes now and then (%d)",
 		   bed->asked - from);
-	tap_is_int(bed->notes[bed->asked - 1].n, 1, "in the end with one row");
+	/* Fresh rows take turns with a batch that had failed before. */
+	tap_ok(bed->notes[bed->asked - 1].n == 1 || bed->notes[bed->asked - 2].n == 1,
+		   "in the end with one row");
 	tap_ok(!on_wire_at_once(bed, from, 100), "never two at once");
 	bed->knob = -1;
 	tap_ok(BED_UNTIL(bed, bed->done == 1000) && bed_all(bed, 1, 1000, 1) && bed_ordered(bed),

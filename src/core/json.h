@@ -19,7 +19,7 @@ typedef struct SmemJsonWalk
 	const char *end;
 } SmemJsonWalk;
 
-/* Whether the text is one JSON value in valid UTF-8; *value is its span without the space around. */
+/* Whether the text is one JSON value in valid UTF-8; *value is it without the space around. */
 extern bool smem_json_check(SmemStr text, SmemStr *value);
 
 /*

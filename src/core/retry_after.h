@@ -10,7 +10,7 @@
 /* Longer than this is taken for a mistake and cut. */
 #define SMEM_RETRY_AFTER_MAX (24 * 60 * 60)
 
-/* Seconds since the epoch of an HTTP date; false when it is none.  now_s decides two-digit years. */
+/* Seconds since the epoch of an HTTP date, or false.  now_s decides years of two digits. */
 extern bool smem_http_date(SmemStr text, int64_t now_s, int64_t *at_s);
 
 /*

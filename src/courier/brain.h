@@ -124,7 +124,7 @@ typedef struct SmemBrain
 	SmemBrainResult *results;	/* as many as a batch may have items */
 } SmemBrain;
 
-/* brain_request.c: fills in the call for the batch's next request; false when out of memory. */
+/* brain_request.c: fills in the call for the next request; false when out of memory. */
 extern bool smem_brain_request(SmemBatch *batch, SmemHttpCall *call);
 
 /* brain_answer.c */

@@ -20,7 +20,7 @@
 #define SMEM_PAUSE_MIN (50 * SMEM_MSEC)
 
 #define SMEM_THROTTLE_MIN (50 * SMEM_MSEC)
-#define SMEM_FADE 16			/* part of the slowest answer that is forgotten by each quicker one */
+#define SMEM_FADE 16			/* part of the slowest answer that each quicker one forgets */
 #define SMEM_LIMIT_PASSES 256	/* requests that pass before a larger batch is tried again */
 
 static void

@@ -118,7 +118,7 @@ enter_confinement(int fd)
 	set_limit(RLIMIT_AS, SMEM_COURIER_MEMORY);
 	prctl(PR_SET_DUMPABLE, 0);
 #endif
-	/* Standard error stays: what the C library says before it aborts belongs in the server's log. */
+	/* Standard error stays: what the C library says before it aborts belongs in the log. */
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
 		return false;
 	if (fd > STDERR_FILENO + 1)
@@ -265,7 +265,9 @@ parse_fd(const char *text)
 	char	   *end;
 	long		fd = strtol(text, &end, 10);
 
-	return end != text && *end == '\0' && fd > STDERR_FILENO && fd < SMEM_COURIER_FILES ? (int) fd : -1;
+	if (end == text || *end != '\0' || fd <= STDERR_FILENO || fd >= SMEM_COURIER_FILES)
+		return -1;
+	return (int) fd;
 }
 
 int

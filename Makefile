@@ -38,7 +38,7 @@ endif
 COURIER_CC ?= cc
 COURIER_CFLAGS ?= -O2 -g
 COURIER_WARN = -std=gnu11 -Wall -Wextra $(WERROR)
-COURIER_LIBS = libcurl json-c rdkafka libcrypto
+COURIER_LIBS = libcurl rdkafka libcrypto
 CORE_OBJS = $(patsubst src/core/%.c,build/core/%.o,$(sort $(wildcard src/core/*.c)))
 COURIER_OBJS = $(patsubst src/courier/%.c,build/courier/%.o,$(sort $(wildcard src/courier/*.c)))
 HEADERS = $(wildcard src/*/*.h)

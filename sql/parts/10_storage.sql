@@ -140,7 +140,7 @@ CREATE TABLE somamem.dead_letter
 
 COMMENT ON TABLE somamem.idempotency IS 'receipts by key: one row per write, kept for at least somamem.idempotency_window';
 COMMENT ON COLUMN somamem.idempotency.key_hash IS 'first 128 bits of SHA-256 over tenant and idempotency key';
-COMMENT ON COLUMN somamem.idempotency.payload_hash IS 'first 128 bits of SHA-256 over tenant, session, namespace, persona and the payload''s text';
+COMMENT ON COLUMN somamem.idempotency.payload_hash IS 'first 128 bits of SHA-256 over tenant, session, namespace, persona and the payload';
 COMMENT ON TABLE somamem.outbox IS 'every memory write, append only; a ring of segments that are emptied whole';
 COMMENT ON COLUMN somamem.outbox.xid IS 'top-level transaction that wrote the row';
 COMMENT ON COLUMN somamem.outbox.segment IS 'segment of the ring that holds the row';

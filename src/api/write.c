@@ -133,7 +133,8 @@ read_elements(Jsonb *payloads, int n, const SmemWriteArgs *args)
 {
 	SmemWrite  *writes = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(SmemWrite) * n);
 	MemoryContext result = CurrentMemoryContext;
-	MemoryContext scratch = AllocSetContextCreate(result, "somamem element", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext scratch =
+		AllocSetContextCreate(result, "somamem element", ALLOCSET_DEFAULT_SIZES);
 	SmemHasher *hasher = smem_hasher_open();
 	JsonbIterator *it = JsonbIteratorInit(&payloads->root);
 	JsonbIteratorToken token;

@@ -5,7 +5,12 @@
 /* Places of the fields, and the length of version 00. */
 enum
 {
-	TRACE_ID = 3, TRACE_ID_DIGITS = 32, PARENT_ID = 36, PARENT_ID_DIGITS = 16, FLAGS = 53, LENGTH = 55
+	TRACE_ID = 3,
+	TRACE_ID_DIGITS = 32,
+	PARENT_ID = 36,
+	PARENT_ID_DIGITS = 16,
+	FLAGS = 53,
+	LENGTH = 55
 };
 
 /* Header lines have an end. */

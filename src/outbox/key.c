@@ -16,9 +16,10 @@
 static SmemStr
 to_utf8(SmemStr s)
 {
+	int			encoding = GetDatabaseEncoding();
 	char	   *text;
 
-	if (!smem_str_present(s) || GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
+	if (!smem_str_present(s) || encoding == PG_UTF8 || encoding == PG_SQL_ASCII)
 		return s;
 	text = pg_server_to_any(s.data, s.len, PG_UTF8);
 	if (text == s.data)
@@ -49,49 +50,84 @@ smem_hasher_close(SmemHasher *hasher)
 	pg_cryptohash_free(hasher);
 }
 
-static void
-add_bytes(SmemHasher *hasher, const void *bytes, size_t n)
+/* What is hashed, gathered so that small parts cost the library one call together. */
+typedef struct Input
 {
-	check_hash(pg_cryptohash_update(hasher, bytes, n), hasher);
+	SmemHasher *hasher;
+	size_t		used;
+	uint8		bytes[1024];
+} Input;
+
+static void
+begin(Input *input, SmemHasher *hasher)
+{
+	input->hasher = hasher;
+	input->used = 0;
+	check_hash(pg_cryptohash_init(hasher), hasher);
 }
 
 static void
-add_part(SmemHasher *hasher, SmemStr part)
+drain(Input *input)
 {
-	SmemStr		text = to_utf8(part);
-	uint64		n = smem_str_present(text) ? text.len : PG_UINT64_MAX;
+	if (input->used > 0)
+		check_hash(pg_cryptohash_update(input->hasher, input->bytes, input->used), input->hasher);
+	input->used = 0;
+}
+
+static void
+add_bytes(Input *input, const void *bytes, size_t n)
+{
+	if (input->used + n > sizeof(input->bytes))
+		drain(input);
+	if (n > sizeof(input->bytes))
+	{
+		check_hash(pg_cryptohash_update(input->hasher, bytes, n), input->hasher);
+		return;
+	}
+	memcpy(input->bytes + input->used, bytes, n);
+	input->used += n;
+}
+
+/* A part behind its length; the length of an absent one is no length. */
+static void
+add_part(Input *input, SmemStr part)
+{
+	uint64		n = smem_str_present(part) ? part.len : PG_UINT64_MAX;
 	uint8		length[8];
 
 	for (int i = 0; i < 8; i++)
 		length[i] = (uint8) (n >> (8 * i));
-	add_bytes(hasher, length, sizeof(length));
-	if (smem_str_present(text))
-		add_bytes(hasher, text.data, text.len);
+	add_bytes(input, length, sizeof(length));
+	if (smem_str_present(part))
+		add_bytes(input, part.data, part.len);
 }
 
-/* The first n bytes of SHA-256 over what was added since pg_cryptohash_init. */
+/* The first n bytes of SHA-256 over the input. */
 static void
-finish(SmemHasher *hasher, uint8 *hash, size_t n)
+finish(Input *input, uint8 *hash, size_t n)
 {
 	uint8		digest[PG_SHA256_DIGEST_LENGTH];
 
-	check_hash(pg_cryptohash_final(hasher, digest, sizeof(digest)), hasher);
+	drain(input);
+	check_hash(pg_cryptohash_final(input->hasher, digest, sizeof(digest)), input->hasher);
 	memcpy(hash, digest, n);
 }
 
 void
 smem_hash_parts(SmemHasher *hasher, const SmemStr *parts, int n, uint8_t hash[SMEM_HASH_SIZE])
 {
-	check_hash(pg_cryptohash_init(hasher), hasher);
+	Input		input;
+
+	begin(&input, hasher);
 	for (int i = 0; i < n; i++)
-		add_part(hasher, parts[i]);
-	finish(hasher, hash, SMEM_HASH_SIZE);
+		add_part(&input, parts[i]);
+	finish(&input, hash, SMEM_HASH_SIZE);
 }
 
 void
 smem_key_hash_by(SmemHasher *hasher, SmemStr tenant, SmemStr key, uint8_t hash[SMEM_HASH_SIZE])
 {
-	SmemStr		parts[] = {tenant, key};
+	SmemStr		parts[] = {to_utf8(tenant), to_utf8(key)};
 
 	smem_hash_parts(hasher, parts, lengthof(parts), hash);
 }
@@ -109,10 +145,11 @@ static void
 hash_source(SmemHasher *hasher, SmemStr source, uint8 hash[KEY_HASH_BYTES])
 {
 	SmemStr		text = to_utf8(source);
+	Input		input;
 
-	check_hash(pg_cryptohash_init(hasher), hasher);
-	add_bytes(hasher, text.data, text.len);
-	finish(hasher, hash, KEY_HASH_BYTES);
+	begin(&input, hasher);
+	add_bytes(&input, text.data, text.len);
+	finish(&input, hash, KEY_HASH_BYTES);
 }
 
 /* Random bytes, drawn for many keys at once: each draw costs as much as the rest of a key. */

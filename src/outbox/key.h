@@ -1,8 +1,9 @@
 /*
  * Idempotency keys and the hashes under which the ledger knows a write.
  *
- * Every hash is over UTF-8, whatever the database's encoding, and over
- * length-prefixed parts, so that no two lists of parts look alike.
+ * Keys are hashed as UTF-8, whatever the database's encoding, so that they
+ * are the same on every server; parts behind their lengths, so that no two
+ * lists of parts look alike.
  */
 #ifndef SMEM_OUTBOX_KEY_H
 #define SMEM_OUTBOX_KEY_H

@@ -115,9 +115,19 @@ next_id(SmemLedger *ledger)
 	return nextval_internal(ledger->sequence, false);
 }
 
+/* After a repeat, so many further writes look for their key before they insert anything. */
+#define WARY_WRITES 1000
+
+/*
+ * Most keys are new, so a row goes in without a look for its key first: the
+ * unique index finds the rare repeat all the same, at the price of an id and
+ * a dead row.  Repeats come in swarms, though, when a gateway sends again
+ * what it cannot be sure of; so one of them makes the session look first.
+ */
 SmemClaim
 smem_ledger_claim(SmemLedger *ledger, const SmemWrite *write, TimestampTz now)
 {
+	static int	wary = 0;
 	SmemTable  *table = &ledger->table;
 	SmemClaim	claim = {0};
 
@@ -133,17 +143,23 @@ smem_ledger_claim(SmemLedger *ledger, const SmemWrite *write, TimestampTz now)
 		ItemPointerData tid;
 
 		CHECK_FOR_INTERRUPTS();
-		fill_row(ledger->slot, write, claim.id, now);
-		if (!smem_table_free_for(table, ledger->slot, &tid))
+		if (wary > 0)
 		{
-			if (read_first(ledger, &tid, write, &claim))
-				return claim;
-			continue;
+			wary--;
+			fill_row(ledger->slot, write, claim.id, now);
+			if (!smem_table_free_for(table, ledger->slot, &tid))
+			{
+				wary = WARY_WRITES;
+				if (read_first(ledger, &tid, write, &claim))
+					return claim;
+				continue;
+			}
 		}
 		if (claim.id == 0)
 			claim.id = next_id(ledger);
 		fill_row(ledger->slot, write, claim.id, now);
 		if (smem_table_claim(table, ledger->slot))
 			return claim;
+		wary = WARY_WRITES;
 	}
 }

@@ -19,7 +19,9 @@ typedef struct Reader
 {
 	SmemHasher *hasher;
 	JsonbContainer *payload;
+	int			payload_len;
 	JsonbContainer *metadata;	/* NULL where there is none */
+	SmemStr		text;			/* absent until payload_text was called */
 	char		name[32];		/* how messages call the payload */
 } Reader;
 
@@ -168,7 +170,8 @@ choose_name(const Reader *reader, const char *argument, SmemStr given, SmemStr t
 	if (contradict(given, held))
 		ereport(ERROR,
 				(errcode(contradiction),
-				 errmsg("argument \"%s\" contradicts %s field \"%s\"", argument, reader->name, path)));
+				 errmsg("argument \"%s\" contradicts %s field \"%s\"", argument, reader->name,
+						path)));
 	if (smem_str_present(given))
 		return given;
 	check_name_field(reader, path, held);
@@ -181,7 +184,8 @@ refuse_missing(const Reader *reader, const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("%s field \"%s\" is missing", reader->name, name),
-			 errhint("Give the argument \"%s\", or the field \"%s\" or \"metadata.%s\".", name, name, name)));
+			 errhint("Give the argument \"%s\", or the field \"%s\" or \"metadata.%s\".", name, name,
+					 name)));
 }
 
 static SmemStr
@@ -194,7 +198,8 @@ read_tenant(const Reader *reader, SmemStr given)
 	if (contradict(top, meta))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("%s field \"tenant\" contradicts its field \"metadata.tenant\"", reader->name)));
+				 errmsg("%s field \"tenant\" contradicts its field \"metadata.tenant\"",
+						reader->name)));
 	tenant = choose_name(reader, "tenant", given, top, meta, ERRCODE_INSUFFICIENT_PRIVILEGE);
 	if (!smem_str_present(tenant))
 		refuse_missing(reader, "tenant");
@@ -258,7 +263,8 @@ read_timestamp(const Reader *reader, char timestamp[SMEM_ISO8601_SIZE])
 	bool		understood = false;
 
 	timestamp[0] = '\0';
-	if (reader->metadata == NULL || smem_jsonb_member(reader->metadata, "timestamp", &value) == NULL)
+	if (reader->metadata == NULL ||
+		smem_jsonb_member(reader->metadata, "timestamp", &value) == NULL)
 		return;
 	if (value.type == jbvString)
 	{
@@ -274,8 +280,8 @@ read_timestamp(const Reader *reader, char timestamp[SMEM_ISO8601_SIZE])
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s field \"metadata.timestamp\" must be a time", reader->name),
-				 errdetail("A time is a text like 2024-05-08T13:56:00Z, with or without fraction and zone, "
-						   "or a number of seconds since 1970.")));
+				 errdetail("A time is a text like 2024-05-08T13:56:00Z, with or without fraction and "
+						   "zone, or a number of seconds since 1970.")));
 	smem_iso8601_format(seconds, timestamp);
 }
 
@@ -296,28 +302,40 @@ read_id(const Reader *reader, const char *name)
 	return value.val.string.len == 0 ? absent : smem_jsonb_string(&value);
 }
 
+/* The payload's text, which is written only where something asks for it. */
 static SmemStr
-print_payload(const Reader *reader, int payload_len)
+payload_text(Reader *reader)
 {
-	StringInfoData text;
+	if (!smem_str_present(reader->text))
+	{
+		StringInfoData text;
+
+		initStringInfo(&text);
+		(void) JsonbToCString(&text, reader->payload, reader->payload_len);
+		reader->text.data = text.data;
+		reader->text.len = text.len;
+	}
+	return reader->text;
+}
+
+static void
+check_size(Reader *reader, const SmemJsonbSurvey *survey)
+{
 	Size		max_bytes = (Size) smem_guc_max_payload_kb * 1024;
 
-	initStringInfo(&text);
-	(void) JsonbToCString(&text, reader->payload, payload_len);
-	if (text.len > max_bytes)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("%s is too large", reader->name),
-				 errdetail("Its text has %d bytes; the setting \"somamem.max_payload\" allows %zu.",
-						   text.len, max_bytes)));
-	return (SmemStr){text.data, (size_t) text.len};
+	if (survey->max_text <= max_bytes || payload_text(reader).len <= max_bytes)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("%s is too large", reader->name),
+			 errdetail("Its text has %zu bytes; the setting \"somamem.max_payload\" allows %zu.",
+					   payload_text(reader).len, max_bytes)));
 }
 
 /* Reads also what a caller's key makes needless: a wrong id is wrong in any case. */
 static void
-choose_key(const Reader *reader, const SmemWriteArgs *args, SmemStr role, SmemStr text, SmemWrite *write)
+choose_key(Reader *reader, const SmemWriteArgs *args, SmemStr role, SmemWrite *write)
 {
-	SmemStr		absent = {NULL, 0};
 	SmemStr		id = read_id(reader, "id");
 	SmemStr		message_id = read_id(reader, "message_id");
 	SmemKeyParts parts = {write->tenant, write->namespace, write->session, role};
@@ -331,20 +349,36 @@ choose_key(const Reader *reader, const SmemWriteArgs *args, SmemStr role, SmemSt
 		parts.source = id;
 	else if (smem_str_present(message_id))
 		parts.source = message_id;
-	else
-		parts.source = parts.timestamp[0] != '\0' ? text : absent;
+	else if (parts.timestamp[0] != '\0')
+		parts.source = payload_text(reader);
 	write->key_is_new = !smem_str_present(parts.source);
 	write->key = smem_key_default(reader->hasher, &parts);
+}
+
+/* By this hash a repeat is told from other content, also when the payload is long gone. */
+static void
+hash_payload(const Reader *reader, const SmemJsonbSurvey *survey, SmemWrite *write)
+{
+	SmemStr		bytes = {(const char *) reader->payload, (size_t) reader->payload_len};
+	SmemStr		parts[] = {write->tenant, write->session, write->namespace, write->persona, bytes};
+
+	if (survey->padded_numbers)
+	{
+		Jsonb	   *trimmed = smem_jsonb_trim_numbers(reader->payload);
+
+		parts[4].data = (const char *) &trimmed->root;
+		parts[4].len = VARSIZE(trimmed) - VARHDRSZ;
+	}
+	smem_hash_parts(reader->hasher, parts, lengthof(parts), write->payload_hash);
 }
 
 void
 smem_write_read(SmemHasher *hasher, const SmemWriteArgs *args, JsonbContainer *payload,
 				int payload_len, int ordinal, SmemWrite *write)
 {
-	Reader		reader = {hasher, payload, NULL, "payload"};
+	Reader		reader = {hasher, payload, payload_len, NULL, {NULL, 0}, "payload"};
+	SmemJsonbSurvey survey = {0};
 	SmemStr		role;
-	SmemStr		text;
-	SmemStr		parts[5];
 
 	if (ordinal > 0)
 		snprintf(reader.name, sizeof(reader.name), "payload %d", ordinal);
@@ -365,14 +399,10 @@ smem_write_read(SmemHasher *hasher, const SmemWriteArgs *args, JsonbContainer *p
 	write->session = read_session(&reader, args->session);
 	write->namespace = read_namespace(&reader, args->namespace);
 	write->persona = read_persona(&reader, args->persona);
-	text = print_payload(&reader, payload_len);
-	choose_key(&reader, args, role, text, write);
 
+	smem_jsonb_survey(payload, &survey);
+	check_size(&reader, &survey);
+	choose_key(&reader, args, role, write);
 	smem_key_hash_by(hasher, write->tenant, write->key, write->key_hash);
-	parts[0] = write->tenant;
-	parts[1] = write->session;
-	parts[2] = write->namespace;
-	parts[3] = write->persona;
-	parts[4] = smem_jsonb_equal_text(payload, text);
-	smem_hash_parts(hasher, parts, lengthof(parts), write->payload_hash);
+	hash_payload(&reader, &survey, write);
 }

@@ -21,7 +21,10 @@ typedef struct SmemWriteArgs
 	SmemStr		traceparent;
 } SmemWriteArgs;
 
-/* One write, ready for the ledger and the outbox.  Strings live in payload, arguments or the reader's context. */
+/*
+ * One write, ready for the ledger and the outbox.  Strings live in the
+ * payload, in the arguments, or where smem_write_read allocated them.
+ */
 typedef struct SmemWrite
 {
 	int			ordinal;		/* in a batch, from 1; else 0 */

@@ -69,8 +69,8 @@ copy_payload(const SmemWrite *write)
 
 /* Sets every column; what it points to lives in the current context. */
 static void
-fill_row(Writer *writer, TupleTableSlot *slot, const SmemWrite *write, const SmemWriteExtras *extras,
-		 int64 id)
+fill_row(Writer *writer, TupleTableSlot *slot, const SmemWrite *write,
+		 const SmemWriteExtras *extras, int64 id)
 {
 	Datum	   *values = slot->tts_values;
 

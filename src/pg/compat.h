@@ -7,8 +7,8 @@
 #include "executor/executor.h"
 
 static inline List *
-smem_insert_index_tuples(ResultRelInfo *info, TupleTableSlot *slot, EState *estate, bool may_conflict,
-						 bool *conflict)
+smem_insert_index_tuples(ResultRelInfo *info, TupleTableSlot *slot, EState *estate,
+						 bool may_conflict, bool *conflict)
 {
 #if PG_VERSION_NUM >= 160000
 	return ExecInsertIndexTuples(info, slot, estate, false, may_conflict, conflict, NIL, false);
@@ -18,7 +18,8 @@ smem_insert_index_tuples(ResultRelInfo *info, TupleTableSlot *slot, EState *esta
 }
 
 static inline bool
-smem_check_index_constraints(ResultRelInfo *info, TupleTableSlot *slot, EState *estate, ItemPointer tid)
+smem_check_index_constraints(ResultRelInfo *info, TupleTableSlot *slot, EState *estate,
+							 ItemPointer tid)
 {
 #if PG_VERSION_NUM >= 180000
 	ItemPointerData none;

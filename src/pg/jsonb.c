@@ -2,6 +2,7 @@
 
 #include "pg/jsonb.h"
 
+#include "miscadmin.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
@@ -30,76 +31,69 @@ smem_jsonb_string(const JsonbValue *value)
 	return s;
 }
 
-/*
- * Whether some number in the text may end in zeros behind its point; a string
- * that only looks so counts too.  Spares nearly every payload the walk below.
- */
-static bool
-may_have_trailing_zeros(SmemStr text)
-{
-	const char *end = text.data + text.len;
-	const char *at = text.data;
+/* Most bytes of a string's byte in the text: \u001f. */
+#define MAX_ESCAPE 6
 
-	while ((at = memchr(at, '.', end - at)) != NULL)
+static void
+survey_number(Numeric number, SmemJsonbSurvey *survey)
+{
+	char	   *text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)));
+	size_t		n = strlen(text);
+
+	survey->max_text += n;
+	if (text[n - 1] == '0' && strchr(text, '.') != NULL)
+		survey->padded_numbers = true;
+	pfree(text);
+}
+
+/* Goes through the entries as they lie there: strings, most of a payload, are passed over. */
+void
+smem_jsonb_survey(JsonbContainer *container, SmemJsonbSurvey *survey)
+{
+	int			n = JsonContainerSize(container) * (JsonContainerIsObject(container) ? 2 : 1);
+	char	   *data = (char *) &container->children[n];
+	uint32		offset = 0;
+
+	check_stack_depth();
+
+	/* Brackets, and behind each entry a comma or a colon and a space. */
+	survey->max_text += 2 + 2 * (Size) n;
+	for (int i = 0; i < n; i++)
 	{
-		while (++at < end && *at >= '0' && *at <= '9')
-			;
-		if (at[-1] == '0')
-			return true;
+		JEntry		entry = container->children[i];
+		char	   *value = data + INTALIGN(offset);
+		uint32		start = offset;
+
+		JBE_ADVANCE_OFFSET(offset, entry);
+		if (JBE_ISSTRING(entry))
+			survey->max_text += 2 + MAX_ESCAPE * (Size) (offset - start);
+		else if (JBE_ISNUMERIC(entry))
+			survey_number((Numeric) value, survey);
+		else if (JBE_ISCONTAINER(entry))
+			smem_jsonb_survey((JsonbContainer *) value, survey);
+		else
+			survey->max_text += strlen("false");
 	}
-	return false;
 }
 
-static bool
-has_trailing_zeros(Numeric number)
-{
-	int32		scale = DatumGetInt32(DirectFunctionCall1(numeric_scale, NumericGetDatum(number)));
-
-	return scale > 0 &&
-		DatumGetInt32(DirectFunctionCall1(numeric_min_scale, NumericGetDatum(number))) < scale;
-}
-
-static bool
-any_trailing_zeros(JsonbContainer *container)
-{
-	JsonbIterator *it = JsonbIteratorInit(container);
-	JsonbValue	value;
-	JsonbIteratorToken token;
-	bool		found = false;
-
-	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
-	{
-		if ((token == WJB_VALUE || token == WJB_ELEM) && value.type == jbvNumeric)
-			found |= has_trailing_zeros(value.val.numeric);
-	}
-	return found;
-}
-
-SmemStr
-smem_jsonb_equal_text(JsonbContainer *container, SmemStr text)
+Jsonb *
+smem_jsonb_trim_numbers(JsonbContainer *container)
 {
 	JsonbParseState *state = NULL;
-	JsonbIterator *it;
+	JsonbIterator *it = JsonbIteratorInit(container);
 	JsonbValue	value;
 	JsonbValue *whole = NULL;
 	JsonbIteratorToken token;
-	StringInfoData trimmed;
-	Jsonb	   *copy;
 
-	if (!may_have_trailing_zeros(text) || !any_trailing_zeros(container))
-		return text;
-	it = JsonbIteratorInit(container);
 	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
 	{
 		bool		is_leaf = token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM;
 
 		if (is_leaf && value.type == jbvNumeric)
-			value.val.numeric = DatumGetNumeric(DirectFunctionCall1(numeric_trim_scale,
-																	NumericGetDatum(value.val.numeric)));
+			value.val.numeric =
+				DatumGetNumeric(DirectFunctionCall1(numeric_trim_scale,
+													NumericGetDatum(value.val.numeric)));
 		whole = pushJsonbValue(&state, token, is_leaf ? &value : NULL);
 	}
-	copy = JsonbValueToJsonb(whole);
-	initStringInfo(&trimmed);
-	(void) JsonbToCString(&trimmed, &copy->root, VARSIZE(copy));
-	return (SmemStr){trimmed.data, (size_t) trimmed.len};
+	return JsonbValueToJsonb(whole);
 }

@@ -6,7 +6,6 @@
 
 #include "core/frame.h"
 
-#include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
 /* What an object's member holds; its value is NULL where the member is missing or null. */
@@ -18,12 +17,21 @@ extern JsonbContainer *smem_jsonb_object(const JsonbValue *value);
 /* A string value's text, which lives in the container. */
 extern SmemStr smem_jsonb_string(const JsonbValue *value);
 
+typedef struct SmemJsonbSurvey
+{
+	Size		max_text;		/* the text has at most so many bytes */
+	bool		padded_numbers; /* some number ends in zeros behind its point, as 1.50 does */
+} SmemJsonbSurvey;
+
+/* What can be said of a container's text without writing it. */
+extern void smem_jsonb_survey(JsonbContainer *container, SmemJsonbSurvey *survey);
+
 /*
- * Returns a text that is the same for all containers that are equal as jsonb.
+ * A copy whose numbers have no trailing zeros.
  *
- * The usual text, but for numbers, which keep their trailing zeros there: 1.0
- * and 1 are equal and print differently.  text is the usual one.
+ * Containers are equal as jsonb exactly where such copies have the same
+ * bytes: 1.50 and 1.5 are equal numbers, and nothing else has two forms.
  */
-extern SmemStr smem_jsonb_equal_text(JsonbContainer *container, SmemStr text);
+extern Jsonb *smem_jsonb_trim_numbers(JsonbContainer *container);
 
 #endif

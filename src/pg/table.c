@@ -2,6 +2,7 @@
 
 #include "pg/table.h"
 
+#include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -25,7 +26,8 @@ smem_table_open(SmemTable *table, EState *estate, Oid oid, bool speculative)
 void
 smem_table_close(SmemTable *table)
 {
-	ExecCloseIndices(table->info);
+	for (int i = 0; i < table->info->ri_NumIndices; i++)
+		index_close(table->info->ri_IndexRelationDescs[i], NoLock);
 	table_close(table->rel, NoLock);
 }
 
@@ -76,7 +78,7 @@ smem_table_claim(SmemTable *table, TupleTableSlot *slot)
 	bool		conflict = false;
 	uint32		token;
 
-	/* Others that meet the row before it is complete wait for the token, not for our transaction. */
+	/* Who meets the row before it is complete waits for the token, not for our transaction. */
 	token = SpeculativeInsertionLockAcquire(xid);
 	table_tuple_insert_speculative(table->rel, slot, GetCurrentCommandId(true), 0, NULL, token);
 	list_free(smem_insert_index_tuples(table->info, slot, table->estate, true, &conflict));

@@ -18,10 +18,13 @@ typedef struct SmemTable
 	ResultRelInfo *info;
 } SmemTable;
 
-/* Opens and locks the relation for writing; 55000 when it is gone.  speculative: smem_table_claim will be used. */
+/*
+ * Opens and locks the relation for writing; 55000 when it is gone.
+ * speculative: smem_table_claim and smem_table_free_for may be called.
+ */
 extern void smem_table_open(SmemTable *table, EState *estate, Oid oid, bool speculative);
 
-/* Releases everything but the lock, which the transaction keeps. */
+/* Releases everything but the locks, which the transaction gives back all at once. */
 extern void smem_table_close(SmemTable *table);
 
 /* A slot of the table's kind; the caller drops it before the table is closed. */

@@ -91,7 +91,7 @@ ROLLBACK;
 DELETE FROM somamem.idempotency WHERE id = :first;
 SELECT deduplicated, id > :first AS later FROM somamem.memory_write(pg_temp.turn('{"n": 2}'), idempotency_key => 'outlives');
 
--- a repeat takes neither a transaction id nor an id
+-- where repeats are about, one takes neither a transaction id nor an id
 SELECT last_value AS before FROM somamem.outbox_id_seq \gset
 BEGIN;
 SELECT deduplicated FROM somamem.memory_write(pg_temp.turn('{"n": 2}'), idempotency_key => 'outlives');

@@ -84,46 +84,49 @@ def one_round(rig, rows, held, found):
             found["idle"] = idle_share(rig, name)
 
 
-def add_health(table, what, found):
-    took = sorted(found["health"])
-    table.add("backlog", "health(), %s, median of %d calls" % (what, len(took)), median(took), "ms", most=5)
-    table.add("backlog", "health(), %s, slowest" % what, took[-1], "ms")
-
-
-def add_rates(table, what, found, small):
+def add_rates(table, what, found, beside):
     for sink in SINKS[::-1]:
-        rates, beside = found["rate " + sink], small and small["rate " + sink]
-        table.add("backlog", "drain to %s, %s%s" % (sink, what, small and " (beside: 10,000, alone)" or ""),
-                  median(rates), "rows/s", rates, beside and median(beside), beside or (),
+        rates = found["rate " + sink]
+        small = beside["rate " + sink] if beside is not found else ()
+        table.add("backlog", "drain to %s, %s%s" % (sink, what, ", beside {:,} alone".format(SMALL) if small else ""),
+                  median(rates), "rows/s", rates, median(small) if small else None, small,
                   least=0.9 if small else None, of="ratio")
 
 
+def add_health(table, what, found):
+    took = found["health"]
+    table.add("backlog", "health(), %s, median of %d calls" % (what, len(took)), median(took), "ms", most=5)
+    table.add("backlog", "health(), %s, slowest" % what, max(took), "ms", most=5)
+
+
+def most_of(found, process, figure):
+    return max(seen[figure] for sink in SINKS for one in found for seen in one["memory %s %s" % (sink, process)])
+
+
 def add_memory(table, what, found):
-    for sink in SINKS[::-1]:
-        shipper = max(seen["RssAnon"] for seen in found["memory %s shipper" % sink])
-        shared = max(seen["RssShmem"] for seen in found["memory %s shipper" % sink])
-        courier = max(seen["VmHWM"] for seen in found["memory %s courier" % sink])
-        table.add("backlog", "memory of %s's shipper, its own, %s" % (sink, what), shipper, "MiB", most=64)
-        table.add("backlog", "the server's shared memory that it has touched, %s" % what, shared, "MiB")
-        table.add("backlog", "memory of %s's courier, peak, %s" % (sink, what), courier, "MiB", most=64)
+    """Pages of the server's shared memory are the server's, whoever touches them."""
+    table.add("backlog", "memory of a shipper, its own, %s" % what, most_of(found, "shipper", "RssAnon"), "MiB", most=64)
+    table.add("backlog", "shared buffers that it has touched, %s" % what, most_of(found, "shipper", "RssShmem"), "MiB")
+    table.add("backlog", "memory of a courier, peak, %s" % what, most_of(found, "courier", "VmHWM"), "MiB", most=64)
 
 
 def backlog(rig, table, rounds):
-    small = {}
     sizes = [SMALL, 1000000] + ([10000000] if os.environ.get("BIG") else [])
+    found = {(rows, held): {} for rows in sizes for held in (False, True)}
+    # The small ones around the large ones, so that neither has the better part of the run.
+    for rows in sizes[1:]:
+        for held in (False, True):
+            for _ in range(rounds):
+                for also in (False, True):
+                    one_round(rig, SMALL, also, found[SMALL, also])
+            one_round(rig, rows, held, found[rows, held])
+            rig.restart_brain()
     for rows in sizes:
         for held in (False, True):
-            found = {}
-            for _ in range(rounds + 2 if rows == SMALL else 1):
-                one_round(rig, rows, held, found)
             what = "{:,} rows, {}".format(rows, "with a long transaction" if held else "alone")
-            if rows == SMALL and not held:
-                small = found
-            add_rates(table, what, found, small if found is not small else None)
-            add_health(table, what, found)
-            add_memory(table, what, found)
-            if "idle" in found:
-                table.add("backlog", "idle, all workers, {:,} rows kept".format(rows), found["idle"], "% of a core",
-                          most=0.5)
-            if rows > SMALL:
-                rig.restart_brain()
+            add_rates(table, what, found[rows, held], found[SMALL, False])
+            add_health(table, what, found[rows, held])
+        add_memory(table, "{:,} rows".format(rows), [found[rows, False], found[rows, True]])
+        if rows > SMALL:
+            table.add("backlog", "idle, all workers, {:,} rows kept".format(rows), found[rows, False]["idle"],
+                      "% of a core", most=0.5)

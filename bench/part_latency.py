@@ -15,12 +15,13 @@ from rig import BUILD, SINKS, median, percentile
 RATE = 450
 WAITED_RATE = 50
 SECONDS = 10
+WARM_SECONDS = 2
 
 
-def pace(rig, name, rate, waited_rate):
+def pace(rig, name, rate, waited_rate, seconds=SECONDS):
     """Rows of (id, microseconds when its commit returned, when wait_for returned or 0)."""
     out = subprocess.run(
-        [BUILD / "pace", "-d", "dbname=" + name, "-s", str(SECONDS), "-c", "4", "-r", str(rate),
+        [BUILD / "pace", "-d", "dbname=" + name, "-s", str(seconds), "-c", "4", "-r", str(rate),
          "-C", "4", "-R", str(waited_rate)], env=rig.env, capture_output=True, text=True, check=True).stdout
     return [tuple(map(int, line.split())) for line in out.splitlines()]
 
@@ -49,6 +50,7 @@ def one_round(rig):
         rig.sinks(*SINKS)
         rig.wait_workers(name, *SINKS)
         rig.fill(name, 1)
+        pace(rig, name, RATE, WAITED_RATE, WARM_SECONDS)
         rig.wait_idle(name)
         written = pace(rig, name, RATE, WAITED_RATE)
         rig.wait_idle(name)

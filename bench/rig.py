@@ -130,6 +130,10 @@ class Rig:
             answer = tool("kafka.sh", "mock", folder)
             self.kafka_kind = "librdkafka's mock broker, as no real Kafka can run here"
         self.brokers = answer.split()[1]
+        # A Java that has just started would be slow for whoever comes first.
+        for rate in ((), ("-r", "500")):
+            subprocess.run([BUILD / "producer", "-b", self.brokers, "-n", "1500" if rate else "100000", *rate],
+                           check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def start_brain(self):
         self.brain = subprocess.Popen([STANDIN / "somabrain", "--no-values"], stdout=subprocess.PIPE,

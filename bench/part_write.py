@@ -3,7 +3,8 @@
 The other side is a table with the columns of a write, a primary key and the
 unique key (tenant, idempotency_key).  Both sides start each round empty, and
 after a checkpoint; autovacuum is off meanwhile, so that it cannot hit one
-side's round and not the other's.
+side's round and not the other's.  With the sinks on, the plain side has the
+machine to itself: workers, sinks and all that they do count against somamem.
 """
 import json
 import re
@@ -79,7 +80,7 @@ def write(rig, table, rounds):
                 add(table, "memory_write, %d connection%s, %s" % (connections, "s" if connections > 1 else "", state),
                     compare(rig, name, "single", connections, 1, rounds), 0.75)
             add(table, "memory_write_batch(%d), 1 connection, %s" % (BATCH, state),
-                compare(rig, name, "batch", 1, BATCH, rounds), 0.6)
+                compare(rig, name, "batch", 1, BATCH, rounds), None if sinks else 0.6)
         rig.wait_idle(name)
         rig.sinks()
     rig.set(autovacuum="on")

@@ -359,8 +359,8 @@ write_row(PGconn *conn, Call *call)
 	{
 		const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 
-		/* A dying server may say so after it committed. */
-		state = sqlstate && strncmp(sqlstate, "57P", 3) == 0 ? STATE_UNKNOWN : STATE_FAILED;
+		/* A dying server may say so after it committed, or say nothing. */
+		state = !sqlstate || strncmp(sqlstate, "57P", 3) == 0 ? STATE_UNKNOWN : STATE_FAILED;
 		fprintf(stderr, "writer: row %ld: %s", call->n, PQerrorMessage(conn));
 	}
 	PQclear(result);

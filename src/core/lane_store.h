@@ -19,6 +19,8 @@ typedef struct SmemTenant
 	uint32_t	rows;
 	uint32_t	throttles;		/* in a row */
 	SmemTime	hold_until;
+	SmemTime	throttled_at;	/* the last time, or 0 */
+	SmemTime	throttled_since;	/* the first time, with no calm in between */
 	SmemStr		name;
 } SmemTenant;
 

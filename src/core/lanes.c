@@ -133,7 +133,10 @@ empty_lane(SmemLanes *lanes, SmemLane *lane, SmemOutcomeKind first, uint32_t del
 static bool
 is_handed_back(const SmemLanes *lanes, const SmemTenant *tenant, SmemTime now)
 {
-	return !lanes->patient && tenant->hold_until - now > SMEM_LANES_PATIENCE;
+	if (lanes->patient || tenant->hold_until <= now)
+		return false;
+	return tenant->hold_until - now > SMEM_LANES_PATIENCE ||
+		now - tenant->throttled_since >= SMEM_LANES_PATIENCE;
 }
 
 /*
@@ -335,10 +338,15 @@ smem_lanes_close(SmemLanes *lanes, SmemItem *item, SmemTime now)
 }
 
 uint32_t
-smem_lanes_throttled(SmemLanes *lanes, const SmemItem *item)
+smem_lanes_throttled(SmemLanes *lanes, const SmemItem *item, SmemTime now)
 {
+	SmemTenant *tenant = item->lane->tenant;
+
 	(void) lanes;
-	return ++item->lane->tenant->throttles;
+	if (tenant->throttled_at == 0 || now - tenant->throttled_at > SMEM_LANES_CALM)
+		tenant->throttled_since = now;
+	tenant->throttled_at = now;
+	return ++tenant->throttles;
 }
 
 void

@@ -19,8 +19,15 @@
 #include "core/frame.h"
 #include "core/time.h"
 
-/* A tenant that is held longer than this has its rows handed back instead of kept. */
+/*
+ * A tenant that is held longer than this, or throttled again and again for
+ * longer, has its rows handed back instead of kept: what is kept here stands
+ * in the worker's window, which all tenants share.
+ */
 #define SMEM_LANES_PATIENCE SMEM_SEC
+
+/* A tenant that was not throttled for this long has got over it. */
+#define SMEM_LANES_CALM (10 * SMEM_SEC)
 
 typedef struct SmemLanes SmemLanes;
 typedef struct SmemLane SmemLane;
@@ -69,7 +76,7 @@ extern void smem_lanes_put_back(SmemLanes *lanes, SmemItem **items, uint32_t n, 
 extern void smem_lanes_close(SmemLanes *lanes, SmemItem *item, SmemTime now);
 
 /* The tenant of a taken row was throttled; returns how often in a row that happened. */
-extern uint32_t smem_lanes_throttled(SmemLanes *lanes, const SmemItem *item);
+extern uint32_t smem_lanes_throttled(SmemLanes *lanes, const SmemItem *item, SmemTime now);
 
 /* Nothing of the tenant of a taken row goes before. */
 extern void smem_lanes_hold(SmemLanes *lanes, const SmemItem *item, SmemTime until, SmemTime now);

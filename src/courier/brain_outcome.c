@@ -184,7 +184,7 @@ meet_tenant_trouble(SmemBatch *batch, const SmemHttpAnswer *answer,
 {
 	SmemBrain  *brain = batch->brain;
 	SmemTime	now = brain->host->now;
-	uint32_t	times = smem_lanes_throttled(brain->lanes, batch->items[0]);
+	uint32_t	times = smem_lanes_throttled(brain->lanes, batch->items[0], now);
 	SmemTime	delay = answer->retry_after_s >= 0 ? answer->retry_after_s * SMEM_SEC :
 		smem_retry_delay(&brain->retry, times, smem_random());
 

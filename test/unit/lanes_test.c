@@ -238,8 +238,8 @@ check_hold(void)
 	PUSH(&bed, 3, "t", "b");
 	PUSH(&bed, 4, "t", "b");
 	PUSH(&bed, 5, "u", "a");
-	tap_is_int(smem_lanes_throttled(bed.lanes, busy), 1, "the first throttle");
-	tap_is_int(smem_lanes_throttled(bed.lanes, busy), 2, "is counted");
+	tap_is_int(smem_lanes_throttled(bed.lanes, busy, bed.now), 1, "the first throttle");
+	tap_is_int(smem_lanes_throttled(bed.lanes, busy, bed.now), 2, "is counted");
 	smem_lanes_hold(bed.lanes, busy, 5 * SMEM_SEC, 0);
 	tap_is(drops(&bed), "3h5000 4b0 ", "a long hold hands the tenant's waiting rows back");
 	tap_is(take(&bed), "5 ", "other tenants go on");
@@ -268,7 +268,7 @@ check_short_hold(void)
 	PUSH(&bed, 1, "t", "a");
 	PUSH(&bed, 2, "t", "b");
 	take_some(&bed, 1, 1000);
-	smem_lanes_throttled(bed.lanes, bed.items[0]);
+	smem_lanes_throttled(bed.lanes, bed.items[0], bed.now);
 	smem_lanes_hold(bed.lanes, bed.items[0], SMEM_SEC, 0);
 	smem_lanes_put_back(bed.lanes, bed.items, 1, 0);
 	tap_is(drops(&bed), "", "a short hold keeps the rows");
@@ -289,6 +289,46 @@ check_short_hold(void)
 	end(&bed);
 }
 
+/* Each hold is short, but they do not end; what passes in between changes nothing. */
+static void
+check_many_short_holds(void)
+{
+	Bed			bed;
+
+	begin(&bed);
+	bed.now = SMEM_SEC;
+	PUSH(&bed, 1, "t", "a");
+	PUSH(&bed, 2, "t", "a");
+	PUSH(&bed, 3, "t", "a");
+	take(&bed);
+	smem_lanes_throttled(bed.lanes, bed.items[0], bed.now);
+	smem_lanes_hold(bed.lanes, bed.items[0], bed.now + SMEM_SEC / 2, bed.now);
+	smem_lanes_put_back(bed.lanes, bed.items, bed.n, bed.now);
+	tap_is(drops(&bed), "", "the first short hold keeps the rows");
+	bed.now += SMEM_SEC / 2;
+	take_some(&bed, 1, 1000);
+	smem_lanes_passed(bed.lanes, bed.items[0]);
+	settle(&bed);
+	bed.now += SMEM_SEC / 2;
+	take_some(&bed, 1, 1000);
+	smem_lanes_throttled(bed.lanes, bed.items[0], bed.now);
+	smem_lanes_hold(bed.lanes, bed.items[0], bed.now + SMEM_SEC / 2, bed.now);
+	smem_lanes_put_back(bed.lanes, bed.items, bed.n, bed.now);
+	tap_is(drops(&bed), "2h500 3b0 ", "one that comes after a while hands them back");
+	bed.now += SMEM_SEC / 2;
+	PUSH(&bed, 2, "t", "a",.flags = SMEM_ROW_REOPEN);
+	tap_is(take(&bed), "2 ", "until it is over");
+	settle(&bed);
+	bed.now += SMEM_LANES_CALM + SMEM_SEC;
+	PUSH(&bed, 4, "t", "b");
+	take(&bed);
+	smem_lanes_throttled(bed.lanes, bed.items[0], bed.now);
+	smem_lanes_hold(bed.lanes, bed.items[0], bed.now + SMEM_SEC / 2, bed.now);
+	smem_lanes_put_back(bed.lanes, bed.items, bed.n, bed.now);
+	tap_is(drops(&bed), "", "after a calm the next one keeps them again");
+	end(&bed);
+}
+
 static void
 check_all_throttled(void)
 {
@@ -303,14 +343,14 @@ check_all_throttled(void)
 	t = bed.items[0];
 	take(&bed);
 	u = bed.items[0];
-	smem_lanes_throttled(bed.lanes, t);
+	smem_lanes_throttled(bed.lanes, t, bed.now);
 	tap_ok(!smem_lanes_all_throttled(bed.lanes), "one of two tenants is not all");
-	smem_lanes_throttled(bed.lanes, u);
+	smem_lanes_throttled(bed.lanes, u, bed.now);
 	tap_ok(smem_lanes_all_throttled(bed.lanes), "two of two are");
 	PUSH(&bed, 3, "v", "a");
 	tap_ok(!smem_lanes_all_throttled(bed.lanes), "a third one may pass");
 	take(&bed);
-	smem_lanes_throttled(bed.lanes, bed.items[0]);
+	smem_lanes_throttled(bed.lanes, bed.items[0], bed.now);
 	smem_lanes_passed(bed.lanes, u);
 	tap_ok(!smem_lanes_all_throttled(bed.lanes), "one that passed may too");
 	settle(&bed);
@@ -320,7 +360,7 @@ check_all_throttled(void)
 	begin(&bed);
 	PUSH(&bed, 1, "t", "a");
 	take(&bed);
-	smem_lanes_throttled(bed.lanes, bed.items[0]);
+	smem_lanes_throttled(bed.lanes, bed.items[0], bed.now);
 	tap_ok(!smem_lanes_all_throttled(bed.lanes), "one tenant alone is that tenant's trouble");
 	settle(&bed);
 	end(&bed);
@@ -390,6 +430,7 @@ main(void)
 	check_closed();
 	check_hold();
 	check_short_hold();
+	check_many_short_holds();
 	check_all_throttled();
 	check_at_random();
 	return tap_done();

@@ -98,6 +98,22 @@ judge(SPIPlanPtr plan, int64 id, const char *sink)
 	return dead ? DEAD : all ? ACKNOWLEDGED : WAITING;
 }
 
+/* Whether a look is worth it: a sink that has recorded nothing so new cannot have this row. */
+static bool
+may_be_recorded(SmemDatabaseSlot *db, int64 id, const char *name)
+{
+	for (int sink = 0; sink < SMEM_SINKS; sink++)
+	{
+		uint64		high = pg_atomic_read_u64(&db->sink[sink].recorded_high);
+
+		if (name != NULL ? strcmp(name, smem_sink_name(sink)) != 0 : !smem_sink_enabled(sink))
+			continue;
+		if (high != 0 && high < (uint64) id)
+			return false;
+	}
+	return true;
+}
+
 static SPIPlanPtr
 prepare(void)
 {
@@ -122,17 +138,24 @@ wait_for(SmemDatabaseSlot *db, int64 id, const char *sink, TimestampTz until)
 {
 	SPIPlanPtr	plan = prepare();
 	Verdict		verdict;
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz looked = 0;
 
 	ConditionVariablePrepareToSleep(&db->delivered);
-	while ((verdict = judge(plan, id, sink)) == WAITING)
+	for (;;)
 	{
-		TimestampTz now = GetCurrentTimestamp();
-
-		CHECK_FOR_INTERRUPTS();
-		if (now >= until)
+		verdict = WAITING;
+		if (now - looked >= LOOK_AGAIN_MS * 1000 || now >= until || may_be_recorded(db, id, sink))
+		{
+			verdict = judge(plan, id, sink);
+			looked = now;
+		}
+		if (verdict != WAITING || now >= until)
 			break;
+		CHECK_FOR_INTERRUPTS();
 		(void) ConditionVariableTimedSleep(&db->delivered, Min(LOOK_AGAIN_MS, (until - now + 999) / 1000),
 										   PG_WAIT_EXTENSION);
+		now = GetCurrentTimestamp();
 	}
 	ConditionVariableCancelSleep();
 	return verdict == ACKNOWLEDGED;

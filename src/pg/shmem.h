@@ -64,7 +64,7 @@ typedef struct SmemSinkSlot
 	pg_atomic_uint32 dead;
 	pg_atomic_uint32 circuit;	/* SmemCircuit */
 	pg_atomic_uint64 retries;
-	pg_atomic_uint64 xmin_passed;	/* every transaction below is behind the position */
+	pg_atomic_uint64 recorded_high;	/* greatest id that was recorded, as delivered or dead; 0: not known */
 } SmemSinkSlot;
 
 typedef enum SmemDatabaseState

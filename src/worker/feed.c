@@ -401,6 +401,8 @@ smem_feed_start(SmemShipper *sh)
 		open_step(sh, &position.to, position.after_id);
 	}
 	MemoryContextSwitchTo(outer);
+	sh->recorded_high = (uint64_t) smem_last_id();
+	pg_atomic_write_u64(&sh->slot->recorded_high, sh->recorded_high);
 	smem_park_count(sh->sink, &sh->parked, &sh->delayed, &dead);
 	pending = count_pending(&position) + sh->parked;
 	pg_atomic_write_u64(&sh->slot->done, pg_atomic_read_u64(&sh->db->committed) - (uint64) pending);

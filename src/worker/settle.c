@@ -295,6 +295,7 @@ publish(SmemShipper *sh, Record *rec, SmemEntry **entries, int n)
 {
 	for (int i = 0; i < n; i++)
 	{
+		sh->recorded_high = Max(sh->recorded_high, (uint64_t) entries[i]->id);
 		if (!entries[i]->retry)
 			sh->steps[(sh->first_step + (entries[i]->step - sh->steps[sh->first_step].number)) % SMEM_STEPS].rows--;
 		smem_window_remove(&sh->window, entries[i]);
@@ -308,6 +309,7 @@ publish(SmemShipper *sh, Record *rec, SmemEntry **entries, int n)
 		sh->park_changed = true;
 	pg_atomic_fetch_add_u64(&sh->slot->done, rec->done);
 	pg_atomic_write_u32(&sh->slot->parked, (uint32) sh->parked);
+	pg_atomic_write_u64(&sh->slot->recorded_high, sh->recorded_high);
 	pg_atomic_fetch_add_u32(&sh->slot->dead, rec->ndead);
 	if (rec->last_success != 0)
 		pg_atomic_write_u64(&sh->slot->last_success, (uint64) rec->last_success);

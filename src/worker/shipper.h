@@ -45,6 +45,7 @@ typedef struct SmemShipper
 	uint32_t	next_number;
 
 	SmemMoment	from;			/* the recorded position's moment */
+	uint64_t	recorded_high;	/* greatest id that was recorded */
 	bool		position_moved;	/* since the last row of the shipment log */
 	bool		exists;			/* false: the extension is gone */
 

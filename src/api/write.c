@@ -148,6 +148,7 @@ read_elements(Jsonb *payloads, int n, const SmemWriteArgs *args)
 
 		if (token != WJB_ELEM)
 			continue;
+		CHECK_FOR_INTERRUPTS();
 		object = smem_jsonb_object(&element);
 		if (object == NULL)
 			ereport(ERROR,

@@ -163,6 +163,7 @@ smem_outbox_write(const SmemWrite *writes, int n, const SmemWriteExtras *extras,
 	open_writer(&writer, estate);
 	for (int i = 0; i < n; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		claims[i] = smem_ledger_claim(&writer.ledger, &writes[i], writer.now);
 		any_foreign |= claims[i].foreign;
 		if (claims[i].deduplicated)

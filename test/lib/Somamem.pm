@@ -9,11 +9,13 @@ use strict;
 use warnings;
 
 use Carp;
+use Cwd ();
 use Exporter 'import';
 use File::Basename qw(dirname);
 use File::Spec;
 use IPC::Run ();
 use JSON::PP ();
+use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -23,7 +25,8 @@ our @EXPORT = qw(
 	root_folder tool free_port scratch decode encode
 	new_server configure restart_killed kill_postmaster without_processes
 	poll poll_sql write_rows write_memory worker_pid courier_pid shippers_run
-	undelivered drained start_writer finish_writer outbox_log history is_clean
+	undelivered drained start_writer start_program still_runs finish_program
+	outbox_log history is_clean
 	status_of need_kafka
 );
 
@@ -31,6 +34,7 @@ my $root = File::Spec->rel2abs(dirname(__FILE__) . '/../..');
 my $deadline = $ENV{SMEM_TEST_DEADLINE} || 120;
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 my $scratch_number = 0;
+my @programs;
 
 sub root_folder { return $root; }
 
@@ -174,10 +178,11 @@ sub kill_postmaster
 	my $folder = Cwd::realpath($node->data_dir);
 	my $pid = $node->{_pid};
 
-	# A dead postmaster that nobody has reaped yet keeps the next one from starting.
 	$node->kill9;
+	# The postmaster itself is not ours to wait for: whoever adopted it does, and until then
+	# another one takes it for alive.
 	return poll('all processes of the killed server are gone',
-		sub { return without_processes($folder) && !($pid && kill(0, $pid)); });
+		sub { return !kill(0, $pid) && without_processes($folder); });
 }
 
 sub restart_killed
@@ -289,23 +294,65 @@ sub status_of
 sub start_writer
 {
 	my ($node, @arguments) = @_;
-	my $writer = {log => scratch('written.jsonl'), out => '', err => ''};
 	my $conninfo = 'host=' . $node->host . ' port=' . $node->port . ' dbname=postgres';
 
-	$writer->{run} = IPC::Run::start(
-		[ tool('writer'), '-d', $conninfo, '-l', $writer->{log}, '-w', 120, @arguments ],
-		'<', \undef, '>', \$writer->{out}, '2>', \$writer->{err});
-	return $writer;
+	return start_program('writer', '-d', $conninfo, '-l', scratch('written.jsonl'), '-w', 120, @arguments);
 }
 
-sub finish_writer
+# A program of build/standin, or another, that runs beside the test.
+sub start_program
 {
-	my ($writer) = @_;
-	my $done = IPC::Run::finish($writer->{run});
+	my ($name, @arguments) = @_;
+	my %program = (out => scratch("$name.out"), owner => $$);
+	my $pid = fork;
 
-	note($writer->{out});
-	diag($writer->{err}) if $writer->{err};
-	return $done;
+	croak "could not fork: $!" unless defined $pid;
+	if ($pid == 0)
+	{
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>', $program{out};
+		open STDERR, '>&', \*STDOUT;
+		exec(($name =~ m{/|^psql$} ? $name : tool($name)), @arguments) or POSIX::_exit(127);
+	}
+	foreach my $i (0 .. $#arguments)
+	{
+		$program{log} = $arguments[ $i + 1 ] if $arguments[$i] eq '-l';
+	}
+	$program{pid} = $pid;
+	push @programs, \%program;
+	return \%program;
+}
+
+sub still_runs
+{
+	my ($program) = @_;
+
+	return 0 unless $program->{pid};
+	return 1 if waitpid($program->{pid}, POSIX::WNOHANG) == 0;
+	$program->{status} = $?;
+	delete $program->{pid};
+	return 0;
+}
+
+# Waits for the program's own end; true when it was a good one.
+sub finish_program
+{
+	my ($program, %option) = @_;
+
+	poll('a program ends', sub { return !still_runs($program); }, %option) or return 0;
+	my $out = slurp_file($program->{out});
+	$program->{status} == 0 ? note($out) : diag($out);
+	return $program->{status} == 0;
+}
+
+END
+{
+	my $status = $?;
+	foreach my $program (@programs)
+	{
+		kill 'KILL', $program->{pid} if $program->{pid} && $program->{owner} == $$;
+	}
+	$? = $status;
 }
 
 # Writes a log of what the outbox holds now, for writers that keep none: every row counts
@@ -333,13 +380,38 @@ sub keys_file
 	return $path;
 }
 
-# Runs the history checker.  Takes written (a list of logs), brain, topic, node; kept: rows
+# Joins logs of writers that ran one after the other: each counts its events from 0.
+sub join_logs
+{
+	my @logs = @_;
+	my $path = scratch('written.jsonl');
+	my $base = 0;
+	my $newest = 0;
+
+	return $logs[0] if @logs == 1;
+	open my $out, '>', $path or croak "could not write $path: $!";
+	foreach my $log (@logs)
+	{
+		open my $in, '<', $log or croak "could not read $log: $!";
+		while (<$in>)
+		{
+			s/"(begin|end)":\s*(\d+)/$newest = $2 + $base if $2 + $base > $newest; "\"$1\":" . ($2 + $base)/ge;
+			print $out $_;
+		}
+		close $in;
+		$base = $newest + 1;
+	}
+	close $out;
+	return $path;
+}
+
+# Runs the history checker.  Takes written (a list of logs, of writers in turn), brain, topic, node; kept: rows
 # that the outbox lost again count as undone; dead: dead letters may be missing.
 sub history
 {
 	my (%what) = @_;
 	my $database = $what{database} || 'postgres';
-	my @command = ('python3', "$root/test/lib/check_history.py", '--json', '--written', @{ $what{written} });
+	my @command = ('python3', "$root/test/lib/check_history.py", '--json', '--written', join_logs(@{ $what{written} }));
 	my ($out, $err) = ('', '');
 
 	push @command, '--somabrain', $what{brain}->record if $what{brain};

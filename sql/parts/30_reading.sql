@@ -15,7 +15,7 @@ CREATE FUNCTION somamem._sink_figures(
 	OUT oldest_pending_at timestamptz,
 	OUT lag_seconds double precision)
 RETURNS SETOF record
-LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 2
 AS 'MODULE_PATHNAME', 'somamem_sink_figures';
 
 COMMENT ON FUNCTION somamem._sink_figures() IS 'figures of the enabled sinks of this database, from shared memory';
@@ -36,7 +36,7 @@ CREATE FUNCTION somamem._workers(
 	OUT courier_pid integer,
 	OUT started_at timestamptz)
 RETURNS SETOF record
-LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 4
 AS 'MODULE_PATHNAME', 'somamem_workers';
 
 COMMENT ON FUNCTION somamem._workers() IS 'the workers of every database of this server';
@@ -95,7 +95,9 @@ COMMENT ON COLUMN somamem.dead_letters.attempts IS 'attempts that were the row''
 
 /*
  * Purpose: where one row is, for each enabled sink.
- * Returns: no row when the id is not known.
+ * Returns: no row when the id is not known, or null.
+ * Not STRICT, so that it is inlined into its caller's plan.  "IS NOT DISTINCT FROM" keeps the planner from reading a
+ * sink's whole log by the primary key: the range of ids is what finds the page.
  */
 CREATE FUNCTION somamem._delivery(
 	row_id bigint,
@@ -106,7 +108,7 @@ CREATE FUNCTION somamem._delivery(
 	OUT receipt jsonb,
 	OUT last_error text)
 RETURNS SETOF record
-LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED
+LANGUAGE sql STABLE PARALLEL RESTRICTED
 AS $$
 	SELECT e.sink,
 		CASE
@@ -131,7 +133,7 @@ AS $$
 		FROM somamem.outbox r WHERE r.id = $1 LIMIT 1) AS o ON true
 	LEFT JOIN LATERAL (SELECT l.id, l.ids, l.receipts, l.delivered_at FROM somamem.shipment l
 		WHERE l.first_id IS NOT NULL AND pg_catalog.int8range(l.first_id, l.last_id, '[]') @> $1
-			AND l.sink = e.sink AND $1 = ANY (l.ids) ORDER BY l.id DESC LIMIT 1) AS s ON true
+			AND l.sink IS NOT DISTINCT FROM e.sink AND $1 = ANY (l.ids) ORDER BY l.id DESC LIMIT 1) AS s ON true
 	LEFT JOIN somamem.parked p ON p.sink = e.sink AND p.id = $1
 	LEFT JOIN somamem.dead_letter d ON d.sink = e.sink AND d.id = $1
 	WHERE o.settled IS NOT NULL OR s.id IS NOT NULL OR p.id IS NOT NULL OR d.id IS NOT NULL

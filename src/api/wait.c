@@ -114,16 +114,23 @@ may_be_recorded(SmemDatabaseSlot *db, int64 id, const char *name)
 	return true;
 }
 
+/* Planned once a session: planning costs more than looking. */
 static SPIPlanPtr
 prepare(void)
 {
+	static SPIPlanPtr plan = NULL;
 	Oid			types[2] = {INT8OID, TEXTOID};
-	SPIPlanPtr	plan = SPI_prepare("SELECT coalesce(bool_or(state = 'dead'), false),"
-								   " coalesce(bool_and(state = 'delivered'), false)"
-								   " FROM somamem._delivery($1) WHERE $2 IS NULL OR sink = $2", 2, types);
 
-	if (plan == NULL)
+	if (plan != NULL)
+		return plan;
+	plan = SPI_prepare("SELECT coalesce(bool_or(state = 'dead'), false),"
+					   " coalesce(bool_and(state = 'delivered'), false)"
+					   " FROM somamem._delivery($1) WHERE $2 IS NULL OR sink = $2", 2, types);
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+	{
+		plan = NULL;
 		elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
+	}
 	return plan;
 }
 

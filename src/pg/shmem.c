@@ -143,6 +143,19 @@ smem_my_database(void)
 }
 
 void
+smem_database_release(SmemDatabaseSlot *db, SmemDatabaseState state)
+{
+	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
+	if (db->state == SMEM_DATABASE_QUIESCED && db->quiesce_pid == MyProcPid)
+	{
+		db->state = state;
+		db->quiesce_pid = 0;
+	}
+	LWLockRelease(smem_shared->lock);
+	smem_wake_launcher();
+}
+
+void
 smem_wake_launcher(void)
 {
 	Latch	   *latch;

@@ -116,6 +116,9 @@ extern SmemDatabaseSlot *smem_my_database(void);
 extern SmemDatabaseSlot *smem_database_claim(Oid oid);
 extern SmemDatabaseSlot *smem_database_find(Oid oid);
 
+/* Ends what this process began by SMEM_DATABASE_QUIESCED; does nothing if it did not. */
+extern void smem_database_release(SmemDatabaseSlot *db, SmemDatabaseState state);
+
 /* Wakes the launcher, or the shippers of a database (coalesced unless forced). */
 extern void smem_wake_launcher(void);
 extern void smem_wake_shippers(SmemDatabaseSlot *db, bool force);

@@ -16,7 +16,7 @@ typedef struct Level
 
 static Level *levels = NULL;
 static bool rescan_at_commit = false;
-static bool look_at_commit = false;
+static SmemDatabaseSlot *release_at_end = NULL;
 
 void
 smem_xact_wrote(int64_t rows)
@@ -42,9 +42,9 @@ smem_xact_rescan_at_commit(void)
 }
 
 void
-smem_xact_look_at_commit(void)
+smem_xact_release_at_end(SmemDatabaseSlot *db)
 {
-	look_at_commit = true;
+	release_at_end = db;
 }
 
 /* A savepoint's rows become its parent's, or never were. */
@@ -98,8 +98,6 @@ end_transaction(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			if (levels != NULL && levels->rows > 0)
 				tell_workers(levels->rows);
-			if (look_at_commit && smem_my_database() != NULL)
-				smem_wake_shippers(smem_my_database(), true);
 			if (rescan_at_commit && smem_shared != NULL)
 			{
 				pg_atomic_write_u32(&smem_shared->rescan, 1);
@@ -115,7 +113,9 @@ end_transaction(XactEvent event, void *arg)
 	}
 	levels = NULL;
 	rescan_at_commit = false;
-	look_at_commit = false;
+	if (release_at_end != NULL)
+		smem_database_release(release_at_end, SMEM_DATABASE_PROBE);
+	release_at_end = NULL;
 }
 
 void

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct SmemDatabaseSlot;
+
 extern void smem_xact_install(void);
 
 /* The current (sub)transaction has written this many rows more. */
@@ -16,7 +18,7 @@ extern void smem_xact_wrote(int64_t rows);
 /* At commit of this transaction the launcher shall look for databases again. */
 extern void smem_xact_rescan_at_commit(void);
 
-/* At commit the shippers of this database shall look around at once. */
-extern void smem_xact_look_at_commit(void);
+/* At the end of this transaction, however it ends, the database's workers may come back. */
+extern void smem_xact_release_at_end(struct SmemDatabaseSlot *db);
 
 #endif

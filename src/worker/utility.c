@@ -7,7 +7,9 @@
 
 #include "access/xact.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pg/shmem.h"
@@ -85,14 +87,11 @@ stop_workers(SmemDatabaseSlot *db)
 
 /* Stops the database's workers and keeps them away; NULL when there are none to speak of. */
 static SmemDatabaseSlot *
-quiesce(const char *name)
+quiesce(Oid oid)
 {
-	Oid			oid = get_database_oid(name, true);
 	SmemDatabaseSlot *db;
 	TimestampTz start = GetCurrentTimestamp();
 
-	if (!OidIsValid(oid) || !may_quiesce(oid))
-		return NULL;
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	db = smem_database_find(oid);
 	if (db != NULL && db->state != SMEM_DATABASE_QUIESCED)
@@ -112,18 +111,47 @@ quiesce(const char *name)
 	return db;
 }
 
-/* Lets workers come back, unless the database is gone. */
-static void
-resume(SmemDatabaseSlot *db, bool dropped)
+/* Whether the statement drops our extension, and its user may. */
+static bool
+drops_extension(Node *stmt)
 {
-	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
-	if (db->state == SMEM_DATABASE_QUIESCED && db->quiesce_pid == MyProcPid)
+	Oid			oid = InvalidOid;
+	ListCell   *lc;
+
+	if (!IsA(stmt, DropStmt) || ((DropStmt *) stmt)->removeType != OBJECT_EXTENSION)
+		return false;
+	foreach(lc, ((DropStmt *) stmt)->objects)
 	{
-		db->state = dropped ? SMEM_DATABASE_FREE : SMEM_DATABASE_PROBE;
-		db->quiesce_pid = 0;
+		if (strcmp(strVal(lfirst(lc)), "somamem") == 0)
+			oid = get_extension_oid("somamem", true);
 	}
-	LWLockRelease(smem_shared->lock);
-	smem_wake_launcher();
+#if PG_VERSION_NUM >= 160000
+	return OidIsValid(oid) && object_ownercheck(ExtensionRelationId, oid, GetUserId());
+#else
+	return OidIsValid(oid) && pg_extension_ownercheck(oid, GetUserId());
+#endif
+}
+
+/*
+ * A database whose workers must not run during the statement, or NULL.  DROP
+ * EXTENSION needs it because it locks our tables one by one, as a shipper
+ * does: between two transactions of a shipper there would be a deadlock.
+ */
+static SmemDatabaseSlot *
+prepare(Node *stmt)
+{
+	const char *name = database_to_quiesce(stmt);
+	Oid			oid = name != NULL ? get_database_oid(name, true) : InvalidOid;
+	SmemDatabaseSlot *db;
+
+	if (OidIsValid(oid) && may_quiesce(oid))
+		return quiesce(oid);
+	if (!drops_extension(stmt))
+		return NULL;
+	db = quiesce(MyDatabaseId);
+	if (db != NULL)
+		smem_xact_release_at_end(db);
+	return NULL;
 }
 
 /* What shall happen after the statement itself. */
@@ -141,8 +169,6 @@ note_effects(Node *stmt)
 		if (db != NULL)
 			smem_wake_shippers(db, true);
 	}
-	else if (IsA(stmt, DropStmt) && ((DropStmt *) stmt)->removeType == OBJECT_EXTENSION)
-		smem_xact_look_at_commit();
 }
 
 static void
@@ -160,8 +186,7 @@ utility(PlannedStmt *pstmt, const char *query, bool readOnlyTree, ProcessUtility
 		QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
 	Node	   *stmt = pstmt->utilityStmt;
-	const char *name = database_to_quiesce(stmt);
-	SmemDatabaseSlot *db = name != NULL ? quiesce(name) : NULL;
+	SmemDatabaseSlot *db = prepare(stmt);
 	volatile bool dropped = false;
 
 	if (db == NULL)
@@ -175,7 +200,7 @@ utility(PlannedStmt *pstmt, const char *query, bool readOnlyTree, ProcessUtility
 		}
 		PG_FINALLY();
 		{
-			resume(db, dropped);
+			smem_database_release(db, dropped ? SMEM_DATABASE_FREE : SMEM_DATABASE_PROBE);
 		}
 		PG_END_TRY();
 	}

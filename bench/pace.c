@@ -22,23 +22,23 @@
 
 typedef struct Note
 {
-	char		id[24];
-	int64_t		committed_us;
-	int64_t		seen_us;
+	char	id[24];
+	int64_t committed_us;
+	int64_t seen_us;
 } Note;
 
 typedef struct Group
 {
-	const char *conninfo;
-	bool		waits;
-	int			connections;
-	double		rate;
-	long		rows;
-	long		next;			/* under lock */
-	int64_t		began_us;
-	Note	   *notes;
+	const char	   *conninfo;
+	bool			waits;
+	int				connections;
+	double			rate;
+	long			rows;
+	long			next; /* under lock */
+	int64_t			began_us;
+	Note		   *notes;
 	pthread_mutex_t lock;
-	pthread_t  *threads;
+	pthread_t	   *threads;
 } Group;
 
 static int64_t
@@ -68,7 +68,7 @@ sleep_until(int64_t at_us)
 static PGconn *
 open_connection(const Group *group)
 {
-	PGconn	   *conn = PQconnectdb(group->conninfo);
+	PGconn *conn = PQconnectdb(group->conninfo);
 
 	if (PQstatus(conn) != CONNECTION_OK)
 		die("could not connect", PQerrorMessage(conn));
@@ -80,7 +80,7 @@ open_connection(const Group *group)
 static void
 run(PGconn *conn, const char *statement, const char *argument, char *answer, size_t size)
 {
-	PGresult   *result = PQexecPrepared(conn, statement, 1, &argument, NULL, NULL, 0);
+	PGresult *result = PQexecPrepared(conn, statement, 1, &argument, NULL, NULL, 0);
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1)
 		die(statement, PQerrorMessage(conn));
@@ -91,15 +91,19 @@ run(PGconn *conn, const char *statement, const char *argument, char *answer, siz
 static void
 write_row(const Group *group, PGconn *conn, long n)
 {
-	Note	   *note = &group->notes[n];
-	char		payload[PAYLOAD_BYTES];
-	char		answer[8];
+	Note *note = &group->notes[n];
+	char  payload[PAYLOAD_BYTES];
+	char  answer[8];
 
 	snprintf(payload, sizeof(payload),
-			 "{\"type\": \"message\", \"role\": \"user\", \"tenant\": \"acme\", \"session_id\": \"session-%ld\", "
-			 "\"persona_id\": \"persona-3\", \"content\": \"I went to the support group yesterday and it was "
-			 "so powerful; the stories that people told were inspiring.\", \"metadata\": {\"channel\": \"web\", "
-			 "\"language\": \"en\", \"importance\": 0.5}, \"turn\": %ld}", n % SESSIONS, n);
+			 "{\"type\": \"message\", \"role\": \"user\", \"tenant\": \"acme\", \"session_id\": "
+			 "\"session-%ld\", "
+			 "\"persona_id\": \"persona-3\", \"content\": \"I went to the support group yesterday "
+			 "and it was "
+			 "so powerful; the stories that people told were inspiring.\", \"metadata\": "
+			 "{\"channel\": \"web\", "
+			 "\"language\": \"en\", \"importance\": 0.5}, \"turn\": %ld}",
+			 n % SESSIONS, n);
 	run(conn, "write", payload, note->id, sizeof(note->id));
 	note->committed_us = now_us();
 	if (!group->waits)
@@ -113,12 +117,12 @@ write_row(const Group *group, PGconn *conn, long n)
 static void *
 run_connection(void *arg)
 {
-	Group	   *group = arg;
-	PGconn	   *conn = open_connection(group);
+	Group  *group = arg;
+	PGconn *conn = open_connection(group);
 
 	for (;;)
 	{
-		long		n;
+		long n;
 
 		pthread_mutex_lock(&group->lock);
 		n = group->next++;
@@ -163,10 +167,10 @@ finish(Group *group)
 int
 main(int argc, char **argv)
 {
-	Group		writers = {.connections = 4, .rate = 450};
-	Group		waiters = {.connections = 4, .rate = 50, .waits = true};
-	double		seconds = 10;
-	int			option;
+	Group  writers = {.connections = 4, .rate = 450};
+	Group  waiters = {.connections = 4, .rate = 50, .waits = true};
+	double seconds = 10;
+	int	   option;
 
 	while ((option = getopt(argc, argv, "d:s:c:r:C:R:")) >= 0)
 	{
@@ -183,7 +187,8 @@ main(int argc, char **argv)
 		else if (option == 'R')
 			waiters.rate = atof(optarg);
 		else
-			die("usage", "pace -d CONNINFO [-s SECONDS] [-c WRITERS] [-r RATE] [-C WAITERS] [-R RATE]");
+			die("usage",
+				"pace -d CONNINFO [-s SECONDS] [-c WRITERS] [-r RATE] [-C WAITERS] [-R RATE]");
 	}
 	if (writers.conninfo == NULL || writers.rate < 0 || waiters.rate < 0)
 		die("no -d CONNINFO", "or a rate out of range");

@@ -23,23 +23,23 @@ typedef struct Options
 {
 	const char *topic;
 	const char *tenant;
-	const char *payloads;		/* file of JSON lines; NULL: made up */
+	const char *payloads; /* file of JSON lines; NULL: made up */
 	long		rows;
 	int			payload_bytes;
 	int			sessions;
-	double		rate;			/* messages a second; 0: as fast as it goes */
+	double		rate; /* messages a second; 0: as fast as it goes */
 } Options;
 
 typedef struct Producer
 {
-	Options		options;
+	Options			 options;
 	rd_kafka_conf_t *conf;
-	rd_kafka_t *rk;
-	char	  **lines;
-	size_t		line_count;
-	long		delivered;
-	long		failed;
-	double	   *took;			/* with a rate: seconds from send to report, by ordinal */
+	rd_kafka_t		*rk;
+	char		   **lines;
+	size_t			 line_count;
+	long			 delivered;
+	long			 failed;
+	double			*took; /* with a rate: seconds from send to report, by ordinal */
 } Producer;
 
 static double
@@ -58,7 +58,7 @@ cpu_seconds(void)
 
 	getrusage(RUSAGE_SELF, &use);
 	return (double) (use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
-		(double) (use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
+		   (double) (use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
 }
 
 static void
@@ -71,7 +71,7 @@ die(const char *what, const char *detail)
 static void
 set(Producer *producer, const char *name, const char *value)
 {
-	char		error[512];
+	char error[512];
 
 	if (rd_kafka_conf_set(producer->conf, name, value, error, sizeof(error)) != RD_KAFKA_CONF_OK)
 		die("could not configure", error);
@@ -80,8 +80,8 @@ set(Producer *producer, const char *name, const char *value)
 static void
 count_report(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *arg)
 {
-	Producer   *producer = arg;
-	long		ordinal = (long) (intptr_t) msg->_private;
+	Producer *producer = arg;
+	long	  ordinal = (long) (intptr_t) msg->_private;
 
 	(void) rk;
 	if (msg->err)
@@ -95,11 +95,11 @@ count_report(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *arg)
 static void
 read_payloads(Producer *producer)
 {
-	FILE	   *file = fopen(producer->options.payloads, "r");
-	char	   *line = NULL;
-	size_t		size = 0;
-	size_t		room = 0;
-	ssize_t		n;
+	FILE   *file = fopen(producer->options.payloads, "r");
+	char   *line = NULL;
+	size_t	size = 0;
+	size_t	room = 0;
+	ssize_t n;
 
 	if (file == NULL)
 		die("could not open", producer->options.payloads);
@@ -129,12 +129,14 @@ make_payload(Producer *producer)
 
 	if (pad < 10 || pad > (int) sizeof(text) - 400)
 		die("out of range", "payload bytes");
-	n = snprintf(text, sizeof(text), "{\"id\": \"m-0001\", \"role\": \"user\", "
+	n = snprintf(text, sizeof(text),
+				 "{\"id\": \"m-0001\", \"role\": \"user\", "
 				 "\"type\": \"message\", \"tenant\": \"%s\", \"content\": \"",
 				 producer->options.tenant);
 	memset(text + n, 'x', (size_t) pad);
-	snprintf(text + n + pad, sizeof(text) - (size_t) (n + pad),
-			 "\", \"metadata\": {\"timestamp\": \"2024-05-06T07:08:09Z\"}, \"session_id\": \"s-1\"}");
+	snprintf(
+		text + n + pad, sizeof(text) - (size_t) (n + pad),
+		"\", \"metadata\": {\"timestamp\": \"2024-05-06T07:08:09Z\"}, \"session_id\": \"s-1\"}");
 	producer->lines = malloc(sizeof(char *));
 	producer->lines[0] = strdup(text);
 	producer->line_count = 1;
@@ -144,40 +146,37 @@ make_payload(Producer *producer)
 static void
 send_row(Producer *producer, long ordinal, const struct timespec *now)
 {
-	static char value[VALUE_MAX];
+	static char	   value[VALUE_MAX];
 	const Options *options = &producer->options;
-	long		session = ordinal % options->sessions;
-	char		key[256];
-	char		id[32];
-	int			key_len = snprintf(key, sizeof(key), "%s/s-%ld", options->tenant, session);
-	int			id_len = snprintf(id, sizeof(id), "%ld", ordinal);
-	int			value_len = snprintf(value, sizeof(value),
-									 "{\"type\":\"memory.write\",\"id\":%ld,"
-									 "\"idempotency_key\":\"%s/wm/s-%ld/user/2024-05-06T07:08:09Z/%016lx\","
-									 "\"role\":\"user\",\"session_id\":\"s-%ld\",\"persona_id\":null,"
-									 "\"tenant\":\"%s\",\"namespace\":\"wm\",\"payload\":%s,"
-									 "\"result\":null,\"timestamp\":%ld.%06ld}",
-									 ordinal, options->tenant, session, (unsigned long) ordinal, session,
-									 options->tenant,
-									 producer->lines[(size_t) ordinal % producer->line_count],
-									 (long) now->tv_sec, now->tv_nsec / 1000);
+	long		   session = ordinal % options->sessions;
+	char		   key[256];
+	char		   id[32];
+	int			   key_len = snprintf(key, sizeof(key), "%s/s-%ld", options->tenant, session);
+	int			   id_len = snprintf(id, sizeof(id), "%ld", ordinal);
+	int			   value_len =
+		snprintf(value, sizeof(value),
+				 "{\"type\":\"memory.write\",\"id\":%ld,"
+				 "\"idempotency_key\":\"%s/wm/s-%ld/user/2024-05-06T07:08:09Z/%016lx\","
+				 "\"role\":\"user\",\"session_id\":\"s-%ld\",\"persona_id\":null,"
+				 "\"tenant\":\"%s\",\"namespace\":\"wm\",\"payload\":%s,"
+				 "\"result\":null,\"timestamp\":%ld.%06ld}",
+				 ordinal, options->tenant, session, (unsigned long) ordinal, session,
+				 options->tenant, producer->lines[(size_t) ordinal % producer->line_count],
+				 (long) now->tv_sec, now->tv_nsec / 1000);
 	rd_kafka_resp_err_t err;
 
 	if (value_len >= VALUE_MAX)
 		die("too large", "a payload");
 	do
 	{
-		err = rd_kafka_producev(producer->rk, RD_KAFKA_V_TOPIC(options->topic),
-								RD_KAFKA_V_KEY(key, (size_t) key_len),
-								RD_KAFKA_V_VALUE(value, (size_t) value_len),
-								RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-								RD_KAFKA_V_OPAQUE((void *) (intptr_t) ordinal),
-								RD_KAFKA_V_HEADER("ce_id", id, id_len),
-								RD_KAFKA_V_HEADER("ce_source", "/somamem/7412345678901234567/app", -1),
-								RD_KAFKA_V_HEADER("ce_type", "memory.write", -1),
-								RD_KAFKA_V_HEADER("ce_time", "2024-05-06T07:08:09.123456Z", -1),
-								RD_KAFKA_V_HEADER("ce_specversion", "1.0", -1),
-								RD_KAFKA_V_END);
+		err = rd_kafka_producev(
+			producer->rk, RD_KAFKA_V_TOPIC(options->topic), RD_KAFKA_V_KEY(key, (size_t) key_len),
+			RD_KAFKA_V_VALUE(value, (size_t) value_len), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+			RD_KAFKA_V_OPAQUE((void *) (intptr_t) ordinal), RD_KAFKA_V_HEADER("ce_id", id, id_len),
+			RD_KAFKA_V_HEADER("ce_source", "/somamem/7412345678901234567/app", -1),
+			RD_KAFKA_V_HEADER("ce_type", "memory.write", -1),
+			RD_KAFKA_V_HEADER("ce_time", "2024-05-06T07:08:09.123456Z", -1),
+			RD_KAFKA_V_HEADER("ce_specversion", "1.0", -1), RD_KAFKA_V_END);
 		rd_kafka_poll(producer->rk, err == RD_KAFKA_RESP_ERR__QUEUE_FULL ? 10 : 0);
 	} while (err == RD_KAFKA_RESP_ERR__QUEUE_FULL);
 	if (err)
@@ -187,8 +186,8 @@ send_row(Producer *producer, long ordinal, const struct timespec *now)
 static int
 compare_times(const void *a, const void *b)
 {
-	double		x = *(const double *) a;
-	double		y = *(const double *) b;
+	double x = *(const double *) a;
+	double y = *(const double *) b;
 
 	return (x > y) - (x < y);
 }
@@ -197,14 +196,14 @@ compare_times(const void *a, const void *b)
 static void
 send_paced(Producer *producer)
 {
-	const Options *options = &producer->options;
-	double		began = seconds_now();
+	const Options  *options = &producer->options;
+	double			began = seconds_now();
 	struct timespec now;
-	long		i;
+	long			i;
 
 	for (i = 1; i <= options->rows; i++)
 	{
-		double		due = began + (double) i / options->rate;
+		double due = began + (double) i / options->rate;
 
 		while (seconds_now() < due)
 			rd_kafka_poll(producer->rk, 1);
@@ -223,9 +222,9 @@ static void
 send_all(Producer *producer)
 {
 	struct timespec wall_clock;
-	double		wall = seconds_now();
-	double		cpu = cpu_seconds();
-	long		i;
+	double			wall = seconds_now();
+	double			cpu = cpu_seconds();
+	long			i;
 
 	clock_gettime(CLOCK_REALTIME, &wall_clock);
 	for (i = 1; i <= producer->options.rows; i++)
@@ -241,12 +240,12 @@ send_all(Producer *producer)
 static void
 read_options(Producer *producer, int argc, char **argv)
 {
-	Options    *options = &producer->options;
-	int			option;
+	Options *options = &producer->options;
+	int		 option;
 
 	while ((option = getopt(argc, argv, "b:n:t:T:f:s:p:r:X:")) >= 0)
 	{
-		char	   *equals;
+		char *equals;
 
 		switch (option)
 		{
@@ -282,7 +281,8 @@ read_options(Producer *producer, int argc, char **argv)
 				set(producer, optarg, equals + 1);
 				break;
 			default:
-				die("usage", "producer -b BOOTSTRAP [-n ROWS] [-t TOPIC] [-T TENANT] [-f PAYLOADS] "
+				die("usage",
+					"producer -b BOOTSTRAP [-n ROWS] [-t TOPIC] [-T TENANT] [-f PAYLOADS] "
 					"[-s SESSIONS] [-p PAYLOAD_BYTES] [-r ROWS_PER_SECOND] [-X NAME=VALUE]");
 		}
 	}
@@ -303,9 +303,12 @@ warm_up(Producer *producer)
 int
 main(int argc, char **argv)
 {
-	Producer	producer = {.options = {.topic = "bench.bare", .tenant = "bench",
-	.rows = 100000, .payload_bytes = 400, .sessions = 1000}};
-	char		error[512];
+	Producer producer = {.options = {.topic = "bench.bare",
+									 .tenant = "bench",
+									 .rows = 100000,
+									 .payload_bytes = 400,
+									 .sessions = 1000}};
+	char	 error[512];
 
 	producer.conf = rd_kafka_conf_new();
 	set(&producer, "enable.idempotence", "true");

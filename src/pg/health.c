@@ -98,11 +98,16 @@ smem_health_write(StringInfo out, SmemDatabaseSlot *db, const char *datname)
 	StringInfoData parts;
 	Totals		totals = {0};
 	SmemHealth	worst = SMEM_HEALTH_OK;
+	SmemHealth	part;
 
 	initStringInfo(&parts);
 	for (int sink = 0; sink < SMEM_SINKS; sink++)
-		worst = Max(worst, write_sink(&parts, db, sink, &totals));
-	worst = Max(worst, write_outbox(&parts, &totals));
+	{
+		part = write_sink(&parts, db, sink, &totals);
+		worst = Max(worst, part);
+	}
+	part = write_outbox(&parts, &totals);
+	worst = Max(worst, part);
 
 	appendStringInfo(out, "{\"status\":\"%s\",\"version\":\"%s\",\"database\":", health_name(worst), SMEM_VERSION);
 	escape_json(out, datname);

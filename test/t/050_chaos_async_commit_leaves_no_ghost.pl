@@ -20,7 +20,7 @@ my (@logs, $undone);
 ok(shippers_run($node, 'postgres', 1), 'the shipper runs');
 foreach my $round (1 .. 6)
 {
-	my $goal = $brain->counts->{distinct} + 1 + 20 * ($round % 3);
+	my $goal = $brain->counts->{distinct} + 1 + 3 * ($round % 3);
 	my $log = scratch('async.jsonl');
 	my $sql = '';
 
@@ -31,7 +31,6 @@ foreach my $round (1 .. 6)
 		$sql .= 'SELECT * FROM ' . write_memory('t', "s$n", "round $round row $n") . ";\n";
 	}
 	my @receipts = split /\n/, $node->safe_psql('postgres', $sql);
-	my $items;
 	ok(poll('rows are at the sink', sub { return $brain->counts->{distinct} >= $goal; }),
 		"round $round: rows arrive");
 	ok(kill_postmaster($node), "round $round: killed");

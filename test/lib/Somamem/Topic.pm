@@ -26,23 +26,6 @@ sub bootstrap { my ($self) = @_; return $self->{bootstrap}; }
 
 sub name { my ($self) = @_; return $self->{name}; }
 
-# Makes the topic with options of kafka-topics ("--partitions", 1, "--config", ...).
-sub create
-{
-	my ($self, @options) = @_;
-	my ($out, $err) = ('', '');
-
-	IPC::Run::run(
-		[
-			'java', '-Xmx128m', '-XX:TieredStopAtLevel=1', '-cp', "$ENV{SMEM_KAFKA_LIBS}/*",
-			'org.apache.kafka.tools.TopicCommand', '--bootstrap-server', $self->{bootstrap},
-			'--create', '--topic', $self->{name}, @options
-		],
-		'<', \undef, '>', \$out, '2>', \$err)
-		or croak "could not create a topic: $err";
-	return;
-}
-
 # Copies the whole topic into a file, a JSON object a line; returns its path.
 sub dump
 {

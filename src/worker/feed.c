@@ -195,6 +195,30 @@ look(SmemShipper *sh)
 	return news;
 }
 
+/*
+ * How long to wait before the next look, by what the last one found.
+ *
+ * A look costs the same whether it finds one row or a thousand, and so does a
+ * request to a sink: where writers are many, fewer and larger pages leave them
+ * the processor.  Single writes are looked at within a millisecond.
+ */
+static int64
+linger_after(int rows)
+{
+	static const struct
+	{
+		int			rows;
+		int			linger_ms;
+	}			pace[] = {{400, 100}, {100, 50}, {32, 25}, {12, 10}, {4, 4}, {2, 2}, {1, 1}};
+
+	for (int i = 0; i < lengthof(pace); i++)
+	{
+		if (rows >= pace[i].rows)
+			return (int64) pace[i].linger_ms * 1000;
+	}
+	return 0;
+}
+
 static void
 read_step(SmemShipper *sh)
 {
@@ -206,8 +230,7 @@ read_step(SmemShipper *sh)
 	if (room > 0)
 		smem_step_read(&open->step, sh->sink, room, feed_row, &state);
 	rows = open->rows - rows;
-	/* Where much comes at once, waiting a little makes one page of many. */
-	sh->linger_us = rows >= 256 ? 20000 : rows >= 32 ? 10000 : rows >= 8 ? 4000 : rows >= 3 ? 1000 : 0;
+	sh->linger_us = linger_after(rows);
 }
 
 bool

@@ -5,7 +5,8 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "lib/stringinfo.h"
-#include "pg/query.h"
+#include "pg/catalog.h"
+#include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
 static int
@@ -96,11 +97,15 @@ widen(TransactionId xid, FullTransactionId next)
 int64_t
 smem_last_id(void)
 {
-	static SmemQuery query = {"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM somamem.outbox_id_seq"};
-	bool		isnull;
+	LOCAL_FCINFO(fcinfo, 1);
+	Datum		last;
 
-	smem_query(&query, NULL, NULL, 1);
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = ObjectIdGetDatum(smem_relation_oid("outbox_id_seq"));
+	fcinfo->args[0].isnull = false;
+	last = pg_sequence_last_value(fcinfo);
+	/* NULL before the first value. */
+	return fcinfo->isnull ? 0 : DatumGetInt64(last);
 }
 
 void

@@ -182,6 +182,7 @@ schedule_restart(SmemSinkSlot *slot, TimestampTz now)
 
 	if (slot->started_at != 0 && now - slot->started_at > STEADY_US)
 		slot->failures = 0;
+	slot->started_at = 0;
 	for (int i = 0; i < slot->failures && pause < BACKOFF_MAX_US; i++)
 		pause *= 2;
 	slot->failures++;
@@ -231,7 +232,10 @@ tend_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
 										sink == SMEM_SINK_SOMABRAIN ? "somamem shipper somabrain" : "somamem shipper kafka",
 										Int32GetDatum(index * SMEM_SINKS + sink), datname);
 	if (handles[index][sink] == NULL)
+	{
 		schedule_restart(slot, now);
+		strlcpy(slot->last_error, "no background worker slot is free (see max_worker_processes)", SMEM_ERROR_LEN);
+	}
 }
 
 static void
@@ -348,6 +352,7 @@ smem_launcher_main(Datum arg)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
+	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
 	before_shmem_exit(leave, 0);
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
@@ -410,6 +415,7 @@ smem_slot_attach(SmemDatabaseSlot *db, SmemSink sink)
 		slot->pid = MyProcPid;
 		slot->latch = MyLatch;
 		slot->started_at = GetCurrentTimestamp();
+		slot->last_error[0] = '\0';
 		pg_atomic_write_u32(&slot->woken, 1);
 	}
 	LWLockRelease(smem_shared->lock);

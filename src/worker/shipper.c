@@ -327,6 +327,8 @@ smem_shipper_main(Datum arg)
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
+	/* Its statements are short: a cancel could only cost what the courier holds. */
+	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
 	before_shmem_exit(leave, 0);
 	if (!smem_slot_attach(sh->db, sh->sink))

@@ -41,7 +41,7 @@ ok( poll('every segment was the current one, and the first one again',
 			return (grep { /^0 / } keys %opened) >= 2 && keys %opened >= 9;
 		}),
 	'segments take turns under load');
-ok(finish_writer($writer), 'nobody who writes fails or waits for it');
+ok(finish_program($writer), 'nobody who writes fails or waits for it');
 my $last = sql('SELECT max(id) FROM somamem.idempotency');
 ok(drained($node), 'the backlog drains');
 my $result = history(written => [ $writer->{log} ], brain => $brain, topic => $topic);

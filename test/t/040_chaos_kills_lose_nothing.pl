@@ -23,18 +23,27 @@ note("SMEM_SEED=$seed");
 my $brain = Somamem::Brain->new;
 my $topic = Somamem::Topic->new;
 my $node = new_server('main', brain => $brain, topic => $topic,
-	restart_after_crash => 'on', 'somamem.somabrain_concurrency' => 4);
+	restart_after_crash => 'on', 'somamem.somabrain_concurrency' => 4, 'somamem.max_attempts' => 1000);
 my (@logs, $writer, %done);
+my $met_parked = 0;
 
-# Not every answer gets through, so that kills meet rows in every state.
-$brain->control(add => { mode => 'reset', percent => 2, accept => JSON::PP::true });
-$brain->control(add => { mode => 'status', status => 500, percent => 2 });
+# Not every answer is good, so that kills meet rows in every state: under way, in doubt, parked
+# for themselves, behind another, with their tenant, and dead.  What is refused is refused
+# whatever else happens: a row that left its session's order must not come back.
+$brain->control(add => $_) foreach
+	{ mode => 'status', status => 422, content => '77 xx' },
+	{ mode => 'reset', percent => 2, accept => JSON::PP::true },
+	{ mode => 'status', status => 500, percent => 2 },
+	{ mode => 'status', status => 500, content => '55 xx', percent => 80 },
+	{ mode => 'status', status => 429, retry_after => 2, tenant => 't3', percent => 2 };
 
 # Some further deliveries are what a kill waits for: load, not time.
 sub let_work
 {
 	my $goal = $brain->counts->{distinct} + 20 + int rand 400;
+	my ($rc, $parked) = $node->psql('postgres', 'SELECT count(*) FROM somamem.parked');
 
+	$met_parked += $rc == 0 && $parked > 0;
 	return poll('deliveries go on', sub { return $brain->counts->{distinct} >= $goal || !still_runs($writer); });
 }
 
@@ -77,13 +86,16 @@ foreach my $kill (1 .. $kills)
 	$done{$what}++;
 }
 ok(finish_program($writer), 'the last writer ends');
+note("$met_parked kills met parked rows");
 note('killed: ' . join ', ', map { "$done{$_} times $_" } sort keys %done);
 
 $brain->control(mode => 'ok');
 ok(drained($node), 'the backlog drains');
 my $result = history(node => $node, written => \@logs, brain => $brain, topic => $topic, dead => 1);
 is_clean($result, "after $kills kills");
-is($node->safe_psql('postgres', 'SELECT count(*) FROM somamem.dead_letters'), 0, 'no row was given up');
+is($node->safe_psql('postgres', "SELECT count(*) FROM somamem.dead_letters WHERE payload ->> 'content' !~ '77 xx'"),
+	0, 'none but refused rows were given up');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM somamem.dead_letters'), '>', 0, 'refused ones were');
 is($brain->counts->{violations}, 0, 'no request broke the contract')
 	or diag($brain->counts->{first_violation});
 is( $node->safe_psql('postgres', 'SELECT count(*) FROM (SELECT 1 FROM somamem.outbox GROUP BY id HAVING count(*) > 1) d'),

@@ -111,6 +111,8 @@ smem_database_claim(Oid oid)
 		db = &smem_shared->database[i];
 		db->oid = oid;
 		db->probe_pid = 0;
+		db->probe_at = 0;
+		db->probe_failures = 0;
 		db->probe_again = false;
 		db->quiesce_pid = 0;
 		pg_atomic_write_u32(&db->segment, 0);
@@ -143,12 +145,17 @@ smem_my_database(void)
 }
 
 void
-smem_database_release(SmemDatabaseSlot *db, SmemDatabaseState state)
+smem_database_release_all(void)
 {
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
-	if (db->state == SMEM_DATABASE_QUIESCED && db->quiesce_pid == MyProcPid)
+	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
 	{
-		db->state = state;
+		SmemDatabaseSlot *db = &smem_shared->database[i];
+
+		if (db->state != SMEM_DATABASE_QUIESCED || db->quiesce_pid != MyProcPid)
+			continue;
+		/* The probe finds out what has become of it. */
+		db->state = SMEM_DATABASE_PROBE;
 		db->quiesce_pid = 0;
 	}
 	LWLockRelease(smem_shared->lock);

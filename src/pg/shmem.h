@@ -83,6 +83,8 @@ typedef struct SmemDatabaseSlot
 	Oid			oid;
 	SmemDatabaseState state;
 	pid_t		probe_pid;		/* -1: registered, not yet running */
+	TimestampTz probe_at;		/* not before */
+	int			probe_failures; /* probes in a row that did not get so far as to look */
 	bool		probe_again;	/* asked for while a probe was looking already */
 	int			quiesce_pid;	/* backend that asked for QUIESCED */
 	pg_atomic_uint32 segment;	/* segment that writers append to, plus one; 0: not known */
@@ -116,8 +118,8 @@ extern SmemDatabaseSlot *smem_my_database(void);
 extern SmemDatabaseSlot *smem_database_claim(Oid oid);
 extern SmemDatabaseSlot *smem_database_find(Oid oid);
 
-/* Ends what this process began by SMEM_DATABASE_QUIESCED; does nothing if it did not. */
-extern void smem_database_release(SmemDatabaseSlot *db, SmemDatabaseState state);
+/* Workers may come back to every database that this process set to SMEM_DATABASE_QUIESCED. */
+extern void smem_database_release_all(void);
 
 /* Wakes the launcher, or the shippers of a database (coalesced unless forced). */
 extern void smem_wake_launcher(void);

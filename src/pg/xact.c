@@ -16,7 +16,7 @@ typedef struct Level
 
 static Level *levels = NULL;
 static bool rescan_at_commit = false;
-static SmemDatabaseSlot *release_at_end = NULL;
+static bool release_at_end = false;
 
 void
 smem_xact_wrote(int64_t rows)
@@ -42,9 +42,9 @@ smem_xact_rescan_at_commit(void)
 }
 
 void
-smem_xact_release_at_end(SmemDatabaseSlot *db)
+smem_xact_release_at_end(void)
 {
-	release_at_end = db;
+	release_at_end = true;
 }
 
 /* A savepoint's rows become its parent's, or never were. */
@@ -113,9 +113,9 @@ end_transaction(XactEvent event, void *arg)
 	}
 	levels = NULL;
 	rescan_at_commit = false;
-	if (release_at_end != NULL)
-		smem_database_release(release_at_end, SMEM_DATABASE_PROBE);
-	release_at_end = NULL;
+	if (release_at_end)
+		smem_database_release_all();
+	release_at_end = false;
 }
 
 void

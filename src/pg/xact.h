@@ -8,8 +8,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct SmemDatabaseSlot;
-
 extern void smem_xact_install(void);
 
 /* The current (sub)transaction has written this many rows more. */
@@ -18,7 +16,7 @@ extern void smem_xact_wrote(int64_t rows);
 /* At commit of this transaction the launcher shall look for databases again. */
 extern void smem_xact_rescan_at_commit(void);
 
-/* At the end of this transaction, however it ends, the database's workers may come back. */
-extern void smem_xact_release_at_end(struct SmemDatabaseSlot *db);
+/* At the end of this transaction, however it ends, workers may come back to what it has quiesced. */
+extern void smem_xact_release_at_end(void);
 
 #endif

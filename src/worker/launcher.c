@@ -20,14 +20,13 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "worker/shipper.h"
+#include "worker/slot.h"
 
 #define BEAT_MS 10000
-#define BACKOFF_FIRST_US ((int64) 200000)
-#define BACKOFF_MAX_US ((int64) 30000000)
-
-/* A worker that lived this long was not a failed start. */
-#define STEADY_US ((int64) 10000000)
 #define PROBES_AT_ONCE 2
+#define PROBE_SLOT_PAUSE_US ((int64) 5000000)
+#define PROBE_PAUSE_US ((int64) 1000000)
+#define PROBE_PAUSE_MAX_US ((int64) 300000000)
 
 /* Handles live in this process: after its restart the slots' states speak for themselves. */
 static BackgroundWorkerHandle *handles[SMEM_MAX_DATABASES][SMEM_SINKS];
@@ -120,26 +119,70 @@ visit_databases(void (*visit) (Oid oid, const char *name))
 	CommitTransactionCommand();
 }
 
-/* Asks for a probe of a database that nothing is known of. */
+/* Databases that the last scan found and that are not claimed yet: there may be more than slots. */
+static Oid *unclaimed;
+static int	nunclaimed;
+static int	unclaimed_size;
+
 static void
-claim_unknown(Oid oid, const char *name)
+note_unclaimed(Oid oid, const char *name)
 {
-	SmemDatabaseSlot *db;
+	if (nunclaimed == unclaimed_size)
+	{
+		int			size = Max(64, unclaimed_size * 2);
+
+		unclaimed = unclaimed == NULL ? MemoryContextAlloc(TopMemoryContext, size * sizeof(Oid)) :
+			repalloc(unclaimed, size * sizeof(Oid));
+		unclaimed_size = size;
+	}
+	unclaimed[nunclaimed++] = oid;
+}
+
+/* Asks for a probe of a database that nothing is known of; false while no slot is free.  Lock held exclusive. */
+static bool
+claim_unknown(Oid oid)
+{
+	SmemDatabaseSlot *db = smem_database_claim(oid);
+
+	if (db == NULL)
+		return false;
+	if (db->state == SMEM_DATABASE_FREE)
+		db->state = SMEM_DATABASE_PROBE;
+	else if (db->state == SMEM_DATABASE_PROBE && db->probe_pid != 0)
+		db->probe_again = true;	/* its snapshot may be older than the extension */
+	db->probe_at = 0;
+	return true;
+}
+
+/* Whether every slot is taken by a database that has the extension.  Lock held. */
+static bool
+all_served(void)
+{
+	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
+	{
+		if (smem_shared->database[i].state == SMEM_DATABASE_FREE ||
+			smem_shared->database[i].state == SMEM_DATABASE_PROBE)
+			return false;
+	}
+	return true;
+}
+
+static void
+claim_databases(void)
+{
+	bool		full;
 
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
-	db = smem_database_claim(oid);
-	if (db == NULL && !smem_shared->full_reported)
-	{
+	while (nunclaimed > 0 && claim_unknown(unclaimed[nunclaimed - 1]))
+		nunclaimed--;
+	full = nunclaimed > 0 && !smem_shared->full_reported && all_served();
+	if (full)
 		smem_shared->full_reported = true;
+	LWLockRelease(smem_shared->lock);
+	if (full)
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("somamem can serve no more than %d databases", SMEM_MAX_DATABASES)));
-	}
-	if (db != NULL && db->state == SMEM_DATABASE_FREE)
-		db->state = SMEM_DATABASE_PROBE;
-	else if (db != NULL && db->state == SMEM_DATABASE_PROBE && db->probe_pid != 0)
-		db->probe_again = true;	/* its snapshot may be older than the extension */
-	LWLockRelease(smem_shared->lock);
 }
 
 /* What this turn wants of the slots, by database; workers are stopped and started from it. */
@@ -175,23 +218,6 @@ known_name(Oid oid)
 	return NULL;
 }
 
-static void
-schedule_restart(SmemSinkSlot *slot, TimestampTz now)
-{
-	int64		pause = BACKOFF_FIRST_US;
-
-	if (slot->started_at != 0 && now - slot->started_at > STEADY_US)
-		slot->failures = 0;
-	slot->started_at = 0;
-	for (int i = 0; i < slot->failures && pause < BACKOFF_MAX_US; i++)
-		pause *= 2;
-	slot->failures++;
-	slot->state = SMEM_WORKER_BACKOFF;
-	slot->restart_at = now + Min(pause, BACKOFF_MAX_US);
-	slot->pid = 0;
-	slot->latch = NULL;
-}
-
 static bool
 worker_is_gone(BackgroundWorkerHandle **handle)
 {
@@ -204,83 +230,147 @@ worker_is_gone(BackgroundWorkerHandle **handle)
 	return true;
 }
 
-/* One database and sink: notices its end, stops it when unwanted, starts it when due.  Lock held exclusive. */
-static void
-tend_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
-{
-	SmemDatabaseSlot *db = &smem_shared->database[index];
-	SmemSinkSlot *slot = &db->sink[sink];
-	bool		wanted = db->state == SMEM_DATABASE_ACTIVE && datname != NULL &&
-		smem_sink_enabled(sink) && smem_database_wanted(datname);
-
-	if (worker_is_gone(&handles[index][sink]) &&
-		(slot->state == SMEM_WORKER_STARTING || slot->state == SMEM_WORKER_RUNNING))
-		schedule_restart(slot, now);
-	if (!wanted)
-	{
-		if (slot->state == SMEM_WORKER_RUNNING && slot->pid != 0)
-			kill(slot->pid, SIGTERM);
-		else if (slot->state == SMEM_WORKER_BACKOFF)
-			slot->state = SMEM_WORKER_STOPPED;
-		return;
-	}
-	if (handles[index][sink] != NULL || slot->state == SMEM_WORKER_RUNNING ||
-		(slot->state == SMEM_WORKER_BACKOFF && now < slot->restart_at))
-		return;
-	slot->state = SMEM_WORKER_STARTING;
-	handles[index][sink] = start_worker("smem_shipper_main",
-										sink == SMEM_SINK_SOMABRAIN ? "somamem shipper somabrain" : "somamem shipper kafka",
-										Int32GetDatum(index * SMEM_SINKS + sink), datname);
-	if (handles[index][sink] == NULL)
-	{
-		schedule_restart(slot, now);
-		strlcpy(slot->last_error, "no background worker slot is free (see max_worker_processes)", SMEM_ERROR_LEN);
-	}
-}
-
-static void
-tend_probe(int index, const char *datname, int *running)
-{
-	SmemDatabaseSlot *db = &smem_shared->database[index];
-
-	if (worker_is_gone(&probes[index]) && db->state == SMEM_DATABASE_PROBE && db->probe_pid != 0)
-	{
-		/* It could not even connect: the next scan finds the database again, if it is still there. */
-		db->state = SMEM_DATABASE_FREE;
-		db->probe_pid = 0;
-	}
-	if (probes[index] != NULL)
-		(*running)++;
-	if (db->state != SMEM_DATABASE_PROBE || probes[index] != NULL || *running >= PROBES_AT_ONCE)
-		return;
-	if (datname == NULL)
-	{
-		db->state = SMEM_DATABASE_FREE;
-		return;
-	}
-	db->probe_pid = -1;
-	probes[index] = start_worker("smem_probe_main", "somamem probe", Int32GetDatum(index), datname);
-	if (probes[index] == NULL)
-		db->probe_pid = 0;
-	else
-		(*running)++;
-}
-
 static bool
 process_lives(int pid)
 {
 	return pid != 0 && (kill(pid, 0) == 0 || errno == EPERM);
 }
 
-/* A backend that quiesced a database and died before it said how that ended. */
+/*
+ * Notices the end of a worker that this launcher started.  It may have ended
+ * because one that an earlier launcher started was there already: that one
+ * keeps its place.
+ */
 static void
-end_stale_quiesce(SmemDatabaseSlot *db)
+note_end(int index, SmemSink sink, TimestampTz now)
 {
+	SmemSinkSlot *slot = &smem_shared->database[index].sink[sink];
+
+	if (!worker_is_gone(&handles[index][sink]))
+		return;
+	if (slot->state == SMEM_WORKER_STARTING ||
+		(slot->state == SMEM_WORKER_RUNNING && !process_lives(slot->pid)))
+		smem_slot_back_off(slot, now);
+}
+
+/* One database and sink: stops its worker when unwanted; true when one is due to be started.  Lock held exclusive. */
+static bool
+review_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
+{
+	SmemDatabaseSlot *db = &smem_shared->database[index];
+	SmemSinkSlot *slot = &db->sink[sink];
+	bool		wanted = db->state == SMEM_DATABASE_ACTIVE && datname != NULL &&
+		smem_sink_enabled(sink) && smem_database_wanted(datname);
+
+	note_end(index, sink, now);
+	if (!wanted)
+	{
+		if (slot->state == SMEM_WORKER_RUNNING && slot->pid != 0)
+			kill(slot->pid, SIGTERM);
+		else if (slot->state == SMEM_WORKER_BACKOFF)
+			slot->state = SMEM_WORKER_STOPPED;
+		return false;
+	}
+	if (handles[index][sink] != NULL || slot->state == SMEM_WORKER_RUNNING ||
+		(slot->state == SMEM_WORKER_BACKOFF && now < slot->restart_at))
+		return false;
+	slot->state = SMEM_WORKER_STARTING;
+	return true;
+}
+
+/* Returns how long the sink may be left alone. */
+static long
+tend_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
+{
+	static const char *const names[SMEM_SINKS] = {
+		[SMEM_SINK_SOMABRAIN] = "somamem shipper somabrain",
+		[SMEM_SINK_KAFKA] = "somamem shipper kafka",
+	};
+	SmemSinkSlot *slot = &smem_shared->database[index].sink[sink];
+	long		timeout = BEAT_MS;
+	bool		due;
+
+	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
+	due = review_sink(index, sink, datname, now);
+	LWLockRelease(smem_shared->lock);
+	if (due)
+		handles[index][sink] = start_worker("smem_shipper_main", names[sink],
+											Int32GetDatum(index * SMEM_SINKS + sink), datname);
+	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
+	if (due && handles[index][sink] == NULL && slot->state == SMEM_WORKER_STARTING)
+	{
+		smem_slot_back_off(slot, now);
+		strlcpy(slot->last_error, "no background worker slot is free (see max_worker_processes)", SMEM_ERROR_LEN);
+	}
+	if (slot->state == SMEM_WORKER_BACKOFF)
+		timeout = Max(1, (slot->restart_at - now + 999) / 1000);
+	LWLockRelease(smem_shared->lock);
+	return timeout;
+}
+
+/* A probe that ended without having looked is repeated after a while.  Lock held exclusive. */
+static void
+put_off_probe(SmemDatabaseSlot *db, TimestampTz now)
+{
+	db->probe_pid = 0;
+	db->probe_at = now + Min(PROBE_PAUSE_US << Min(db->probe_failures, 16), PROBE_PAUSE_MAX_US);
+	db->probe_failures++;
+}
+
+/* What the database needs itself; true when a probe is due to be started.  Lock held exclusive. */
+static bool
+review_database(int index, const char *datname, TimestampTz now)
+{
+	SmemDatabaseSlot *db = &smem_shared->database[index];
+
+	/* A backend that quiesced it and died before it said how that ended. */
 	if (db->state == SMEM_DATABASE_QUIESCED && !process_lives(db->quiesce_pid))
 	{
 		db->state = SMEM_DATABASE_PROBE;
 		db->quiesce_pid = 0;
 	}
+	if (datname == NULL && db->state == SMEM_DATABASE_ACTIVE)
+		db->state = SMEM_DATABASE_FREE;
+	if (worker_is_gone(&probes[index]) && db->state == SMEM_DATABASE_PROBE && db->probe_pid != 0)
+		put_off_probe(db, now);
+	if (db->state != SMEM_DATABASE_PROBE || probes[index] != NULL)
+		return false;
+	if (datname == NULL)
+	{
+		db->state = SMEM_DATABASE_FREE;
+		return false;
+	}
+	return now >= db->probe_at;
+}
+
+/* Returns how long the database may be left alone, its sinks apart. */
+static long
+tend_database(int index, const char *datname, TimestampTz now, int *probing)
+{
+	SmemDatabaseSlot *db = &smem_shared->database[index];
+	bool		due;
+
+	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
+	due = review_database(index, datname, now) && *probing < PROBES_AT_ONCE;
+	if (due)
+		db->probe_pid = -1;
+	LWLockRelease(smem_shared->lock);
+	if (due)
+	{
+		probes[index] = start_worker("smem_probe_main", "somamem probe", Int32GetDatum(index), datname);
+		if (probes[index] == NULL)
+		{
+			LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
+			db->probe_pid = 0;
+			db->probe_at = now + PROBE_SLOT_PAUSE_US;
+			LWLockRelease(smem_shared->lock);
+		}
+	}
+	if (probes[index] != NULL)
+		(*probing)++;
+	if (db->state == SMEM_DATABASE_PROBE && db->probe_at > now)
+		return Max(1, (db->probe_at - now + 999) / 1000);
+	return BEAT_MS;
 }
 
 /* Returns how long to sleep. */
@@ -291,9 +381,9 @@ tend_all(void)
 	long		timeout = BEAT_MS;
 	int			probing = 0;
 
+	claim_databases();
 	nknown = 0;
 	visit_databases(note_known);
-	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
 	{
 		SmemDatabaseSlot *db = &smem_shared->database[i];
@@ -301,19 +391,11 @@ tend_all(void)
 
 		if (db->state == SMEM_DATABASE_FREE && handles[i][0] == NULL && handles[i][1] == NULL && probes[i] == NULL)
 			continue;
-		end_stale_quiesce(db);
 		datname = known_name(db->oid);
-		if (datname == NULL && db->state == SMEM_DATABASE_ACTIVE)
-			db->state = SMEM_DATABASE_FREE;
-		tend_probe(i, datname, &probing);
+		timeout = Min(timeout, tend_database(i, datname, now, &probing));
 		for (int sink = 0; sink < SMEM_SINKS; sink++)
-		{
-			tend_sink(i, sink, datname, now);
-			if (db->sink[sink].state == SMEM_WORKER_BACKOFF)
-				timeout = Min(timeout, Max(1, (db->sink[sink].restart_at - now + 999) / 1000));
-		}
+			timeout = Min(timeout, tend_sink(i, sink, datname, now));
 	}
-	LWLockRelease(smem_shared->lock);
 	return timeout;
 }
 
@@ -368,7 +450,10 @@ smem_launcher_main(Datum arg)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 		if (pg_atomic_exchange_u32(&smem_shared->rescan, 0) != 0)
-			visit_databases(claim_unknown);
+		{
+			nunclaimed = 0;
+			visit_databases(note_unclaimed);
+		}
 		timeout = tend_all();
 		pgstat_report_activity(STATE_IDLE, NULL);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, PG_WAIT_EXTENSION);
@@ -384,6 +469,7 @@ smem_probe_main(Datum arg)
 	bool		exists;
 
 	pqsignal(SIGTERM, die);
+	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(db->oid, InvalidOid, 0);
 	StartTransactionCommand();
@@ -395,49 +481,9 @@ smem_probe_main(Datum arg)
 	if (exists)
 		pg_atomic_write_u32(&db->segment, 0);
 	db->probe_again = false;
+	db->probe_failures = 0;
 	db->probe_pid = 0;
 	LWLockRelease(smem_shared->lock);
 	smem_wake_launcher();
 	proc_exit(0);
-}
-
-bool
-smem_slot_attach(SmemDatabaseSlot *db, SmemSink sink)
-{
-	SmemSinkSlot *slot = &db->sink[sink];
-	bool		wanted;
-
-	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
-	wanted = db->state == SMEM_DATABASE_ACTIVE && slot->pid == 0;
-	if (wanted)
-	{
-		slot->state = SMEM_WORKER_RUNNING;
-		slot->pid = MyProcPid;
-		slot->latch = MyLatch;
-		slot->started_at = GetCurrentTimestamp();
-		slot->last_error[0] = '\0';
-		pg_atomic_write_u32(&slot->woken, 1);
-	}
-	LWLockRelease(smem_shared->lock);
-	return wanted;
-}
-
-void
-smem_slot_detach(SmemDatabaseSlot *db, SmemSink sink, bool clean, bool extension_gone)
-{
-	SmemSinkSlot *slot = &db->sink[sink];
-
-	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
-	if (slot->pid == MyProcPid)
-	{
-		schedule_restart(slot, GetCurrentTimestamp());
-		slot->courier_pid = 0;
-		if (clean)
-			slot->state = SMEM_WORKER_STOPPED;
-	}
-	if (extension_gone && db->state == SMEM_DATABASE_ACTIVE)
-		db->state = SMEM_DATABASE_PROBE;
-	LWLockRelease(smem_shared->lock);
-	ConditionVariableBroadcast(&db->delivered);
-	smem_wake_launcher();
 }

@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 #include "worker/config.h"
 #include "worker/launcher.h"
+#include "worker/slot.h"
 
 #define COURIER_PING_US ((int64_t) 1000000)
 #define COURIER_SILENCE_US ((int64_t) 10000000)

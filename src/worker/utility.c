@@ -12,6 +12,7 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "pg/catalog.h"
 #include "pg/shmem.h"
 #include "pg/xact.h"
 #include "pgstat.h"
@@ -85,13 +86,15 @@ stop_workers(SmemDatabaseSlot *db)
 	return stopped;
 }
 
-/* Stops the database's workers and keeps them away; NULL when there are none to speak of. */
-static SmemDatabaseSlot *
+/* Stops the database's workers and keeps them away to the end of the transaction. */
+static void
 quiesce(Oid oid)
 {
 	SmemDatabaseSlot *db;
 	TimestampTz start = GetCurrentTimestamp();
 
+	/* Before anything can fail: a wait that is cancelled must not leave it without workers. */
+	smem_xact_release_at_end();
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	db = smem_database_find(oid);
 	if (db != NULL && db->state != SMEM_DATABASE_QUIESCED)
@@ -103,12 +106,11 @@ quiesce(Oid oid)
 		db = NULL;
 	LWLockRelease(smem_shared->lock);
 	if (db == NULL)
-		return NULL;
+		return;
 	ConditionVariablePrepareToSleep(&db->delivered);
 	while (!stop_workers(db) && !TimestampDifferenceExceeds(start, GetCurrentTimestamp(), STOP_TIMEOUT_MS))
 		(void) ConditionVariableTimedSleep(&db->delivered, 100, PG_WAIT_EXTENSION);
 	ConditionVariableCancelSleep();
-	return db;
 }
 
 /* Whether the statement drops our extension, and its user may. */
@@ -133,42 +135,78 @@ drops_extension(Node *stmt)
 }
 
 /*
- * A database whose workers must not run during the statement, or NULL.  DROP
- * EXTENSION needs it because it locks our tables one by one, as a shipper
- * does: between two transactions of a shipper there would be a deadlock.
+ * Stops the workers that must not run during the statement.  DROP EXTENSION
+ * needs it because it locks our tables one by one, as a shipper does: between
+ * two transactions of a shipper there would be a deadlock.
  */
-static SmemDatabaseSlot *
+static void
 prepare(Node *stmt)
 {
 	const char *name = database_to_quiesce(stmt);
 	Oid			oid = name != NULL ? get_database_oid(name, true) : InvalidOid;
-	SmemDatabaseSlot *db;
 
 	if (OidIsValid(oid) && may_quiesce(oid))
-		return quiesce(oid);
-	if (!drops_extension(stmt))
-		return NULL;
-	db = quiesce(MyDatabaseId);
-	if (db != NULL)
-		smem_xact_release_at_end(db);
-	return NULL;
+		quiesce(oid);
+	else if (drops_extension(stmt))
+		quiesce(MyDatabaseId);
 }
 
-/* What shall happen after the statement itself. */
-static void
-note_effects(Node *stmt)
+typedef enum Effect
 {
-	if (IsA(stmt, CreateExtensionStmt) && strcmp(((CreateExtensionStmt *) stmt)->extname, "somamem") == 0)
-		smem_xact_rescan_at_commit();
-	else if (IsA(stmt, CreatedbStmt))
-		smem_xact_rescan_at_commit();
-	else if (IsA(stmt, TransactionStmt) && ((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED)
-	{
-		SmemDatabaseSlot *db = smem_my_database();
+	NO_EFFECT,
+	/* A database with the extension may have come to be, or may be connected to again. */
+	NEWS_OF_DATABASES,
+	/* A prepared transaction was committed; it may have written, or made the extension. */
+	PREPARED_COMMITTED
+} Effect;
 
-		if (db != NULL)
-			smem_wake_shippers(db, true);
+static bool
+makes_extension(CreateExtensionStmt *stmt)
+{
+	ListCell   *lc;
+
+	if (strcmp(stmt->extname, "somamem") == 0)
+		return true;
+	/* Ours may be among those that the named one requires. */
+	foreach(lc, stmt->options)
+	{
+		if (strcmp(((DefElem *) lfirst(lc))->defname, "cascade") == 0)
+			return true;
 	}
+	return false;
+}
+
+static Effect
+effect_of(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_CreateExtensionStmt:
+			return makes_extension((CreateExtensionStmt *) stmt) ? NEWS_OF_DATABASES : NO_EFFECT;
+		case T_CreatedbStmt:
+		case T_AlterDatabaseStmt:
+			return NEWS_OF_DATABASES;
+		case T_TransactionStmt:
+			return ((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED ? PREPARED_COMMITTED : NO_EFFECT;
+		default:
+			return NO_EFFECT;
+	}
+}
+
+static void
+apply(Effect effect)
+{
+	SmemDatabaseSlot *db;
+
+	if (effect == NEWS_OF_DATABASES)
+		smem_xact_rescan_at_commit();
+	if (effect != PREPARED_COMMITTED)
+		return;
+	db = smem_my_database();
+	if (db != NULL)
+		smem_wake_shippers(db, true);
+	else if (OidIsValid(smem_extension_oid()))
+		smem_xact_rescan_at_commit();
 }
 
 static void
@@ -185,26 +223,12 @@ static void
 utility(PlannedStmt *pstmt, const char *query, bool readOnlyTree, ProcessUtilityContext context, ParamListInfo params,
 		QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
-	Node	   *stmt = pstmt->utilityStmt;
-	SmemDatabaseSlot *db = prepare(stmt);
-	volatile bool dropped = false;
+	Effect		effect = effect_of(pstmt->utilityStmt);
 
-	if (db == NULL)
-		run(pstmt, query, readOnlyTree, context, params, env, dest, qc);
-	else
-	{
-		PG_TRY();
-		{
-			run(pstmt, query, readOnlyTree, context, params, env, dest, qc);
-			dropped = IsA(stmt, DropdbStmt);
-		}
-		PG_FINALLY();
-		{
-			smem_database_release(db, dropped ? SMEM_DATABASE_FREE : SMEM_DATABASE_PROBE);
-		}
-		PG_END_TRY();
-	}
-	note_effects(stmt);
+	prepare(pstmt->utilityStmt);
+	run(pstmt, query, readOnlyTree, context, params, env, dest, qc);
+	/* The statement may be freed by now, where it ended a transaction. */
+	apply(effect);
 }
 
 void

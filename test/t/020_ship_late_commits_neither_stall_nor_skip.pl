@@ -16,7 +16,7 @@ need_kafka();
 
 my $brain = Somamem::Brain->new('--no-values');
 my $topic = Somamem::Topic->new;
-my $node = new_server('main', brain => $brain, topic => $topic, fsync => 'off', synchronous_commit => 'off');
+my $node = new_server('main', brain => $brain, topic => $topic);
 
 $node->safe_psql('postgres', <<'SQL');
 CREATE FUNCTION note(tenant text, session text, content text) RETURNS bigint LANGUAGE sql

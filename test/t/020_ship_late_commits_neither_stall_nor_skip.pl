@@ -77,6 +77,7 @@ ok(poll('they are delivered meanwhile', sub { return $brain->counts->{distinct} 
 	'an open transaction holds nobody up');
 $late->query_safe("SELECT note('late', 'l', 'late id ' || g) FROM generate_series(1, 10) g; COMMIT;");
 $late->quit;
+ok(drained($node), 'what is committed is recorded');
 restart_killed($node);
 $node->safe_psql('postgres', "COMMIT PREPARED 'late'");
 ok(poll('the late rows arrive', sub { return $brain->counts->{distinct} == 4021; }), 'the late rows arrive');

@@ -6,6 +6,8 @@
 #include "pgstat.h"
 #include "utils/snapmgr.h"
 
+static Oid	extension = InvalidOid;
+
 /*
  * An extension that was dropped and made again is another one: its ids and
  * positions begin anew, and what this process remembers is of the old.
@@ -13,12 +15,17 @@
 static bool
 is_same_extension(void)
 {
-	static Oid	first = InvalidOid;
 	Oid			now = smem_extension_oid();
 
-	if (!OidIsValid(first))
-		first = now;
-	return OidIsValid(now) && now == first;
+	if (!OidIsValid(extension))
+		extension = now;
+	return OidIsValid(now) && now == extension;
+}
+
+Oid
+smem_served_extension(void)
+{
+	return extension;
 }
 
 bool

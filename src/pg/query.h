@@ -27,6 +27,9 @@ typedef struct SmemQuery
 extern bool smem_begin(const char *activity);
 extern void smem_commit(void);
 
+/* The extension of the first call; invalid before that. */
+extern Oid	smem_served_extension(void);
+
 /* Runs the statement with a new snapshot; the result is in SPI_tuptable.  nulls as for SPI_execute_plan. */
 extern uint64 smem_query(SmemQuery *query, Datum *args, const char *nulls, long limit);
 

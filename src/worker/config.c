@@ -5,6 +5,7 @@
 #include "access/xlog.h"
 #include "core/frame.h"
 #include "miscadmin.h"
+#include "pg/query.h"
 #include "pg/settings.h"
 
 static void
@@ -24,13 +25,18 @@ put_number(SmemBuf *buf, const char *name, int64 value, uint32 *n)
 	put_text(buf, name, number, n);
 }
 
-/* Names the server for good: two databases that ever lived never share a source. */
+/*
+ * Names the server for good: two databases that ever lived never share a
+ * source, nor does an extension that was dropped and made again, whose ids
+ * begin anew.
+ */
 static void
 put_source(SmemBuf *buf, uint32 *n)
 {
 	char		source[64];
 
-	snprintf(source, sizeof(source), "somamem/" UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
+	snprintf(source, sizeof(source), "somamem/" UINT64_FORMAT "/%u/%u", GetSystemIdentifier(), MyDatabaseId,
+			 smem_served_extension());
 	put_text(buf, "source", source, n);
 }
 

@@ -127,6 +127,11 @@ is(scalar(grep { /^made anew/ } @seen), 2, 'what was written anew is');
 my $result = history(written => \@logs, brain => $brain);
 is($result->{sinks}->{somabrain}->{lost}, 0, 'nothing that was committed is lost')
 	or diag(join "\n", @{ $result->{examples} });
+
+my %named;
+my @messages = $topic->messages;
+$named{ join ' ', map { $_->[1] } grep { $_->[0] =~ /^ce_(?:id|source)$/ } @{ $_->{headers} } }++ foreach @messages;
+is(scalar keys %named, scalar @messages, 'no two messages share source and id, whatever was dropped and made again');
 $node->stop;
 unlike(slurp_file($node->logfile), qr/FATAL(?!.*terminating)|PANIC|ERROR/, 'the log has no error');
 done_testing();

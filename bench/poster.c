@@ -24,7 +24,7 @@ typedef struct Options
 {
 	const char *url;
 	const char *tenant;
-	const char *payloads;		/* file of JSON lines; NULL: made up */
+	const char *payloads; /* file of JSON lines; NULL: made up */
 	const char *token;
 	long		items;
 	int			batch;
@@ -35,23 +35,23 @@ typedef struct Options
 
 typedef struct Poster
 {
-	Options		options;
-	CURLM	   *multi;
-	char	  **lines;			/* payloads to take turns with */
-	size_t		line_count;
-	long		sent;			/* rows handed to a request */
-	long		done;			/* rows answered with 200 */
-	long		failed;			/* requests answered otherwise */
-	long		requests;
-	unsigned	run;			/* makes keys and request ids of this run unique */
+	Options	 options;
+	CURLM	*multi;
+	char   **lines; /* payloads to take turns with */
+	size_t	 line_count;
+	long	 sent;	 /* rows handed to a request */
+	long	 done;	 /* rows answered with 200 */
+	long	 failed; /* requests answered otherwise */
+	long	 requests;
+	unsigned run; /* makes keys and request ids of this run unique */
 } Poster;
 
 typedef struct Lane
 {
-	CURL	   *easy;
+	CURL			  *easy;
 	struct curl_slist *headers;
-	SmemBuf		body;
-	long		rows;
+	SmemBuf			   body;
+	long			   rows;
 } Lane;
 
 static double
@@ -70,7 +70,7 @@ cpu_seconds(void)
 
 	getrusage(RUSAGE_SELF, &use);
 	return (double) (use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
-		(double) (use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
+		   (double) (use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
 }
 
 static void
@@ -91,11 +91,11 @@ ignore_answer(char *bytes, size_t size, size_t n, void *arg)
 static void
 read_payloads(Poster *poster)
 {
-	FILE	   *file = fopen(poster->options.payloads, "r");
-	char	   *line = NULL;
-	size_t		size = 0;
-	size_t		room = 0;
-	ssize_t		n;
+	FILE   *file = fopen(poster->options.payloads, "r");
+	char   *line = NULL;
+	size_t	size = 0;
+	size_t	room = 0;
+	ssize_t n;
 
 	if (file == NULL)
 		die("could not open the payload file");
@@ -126,12 +126,14 @@ make_payload(Poster *poster)
 
 	if (pad < 10 || pad > (int) sizeof(text) - 400)
 		die("payload bytes out of range");
-	n = snprintf(text, sizeof(text), "{\"id\": \"m-0001\", \"role\": \"user\", "
+	n = snprintf(text, sizeof(text),
+				 "{\"id\": \"m-0001\", \"role\": \"user\", "
 				 "\"type\": \"message\", \"tenant\": \"%s\", \"content\": \"",
 				 poster->options.tenant);
 	memset(text + n, 'x', (size_t) pad);
-	snprintf(text + n + pad, sizeof(text) - (size_t) (n + pad),
-			 "\", \"metadata\": {\"timestamp\": \"2024-05-06T07:08:09Z\"}, \"session_id\": \"s-1\"}");
+	snprintf(
+		text + n + pad, sizeof(text) - (size_t) (n + pad),
+		"\", \"metadata\": {\"timestamp\": \"2024-05-06T07:08:09Z\"}, \"session_id\": \"s-1\"}");
 	poster->lines = malloc(sizeof(char *));
 	poster->lines[0] = strdup(text);
 	poster->line_count = 1;
@@ -140,10 +142,10 @@ make_payload(Poster *poster)
 static void
 build_body(Poster *poster, Lane *lane, char hex[SMEM_SHA_HEX])
 {
-	static char keys[BATCH_MAX][KEY_MAX];
+	static char		 keys[BATCH_MAX][KEY_MAX];
 	static SmemSlice slices[BATCH_MAX];
-	const Options *options = &poster->options;
-	long		i;
+	const Options	*options = &poster->options;
+	long			 i;
 
 	smem_buf_reset(&lane->body);
 	smem_buf_printf(&lane->body, "{\"tenant\":\"%s\",\"namespace\":\"wm\",\"items\":[",
@@ -154,10 +156,9 @@ build_body(Poster *poster, Lane *lane, char hex[SMEM_SHA_HEX])
 		const char *payload = poster->lines[(size_t) ordinal % poster->line_count];
 
 		slices[i].data = keys[i];
-		slices[i].len = (size_t) snprintf(keys[i], KEY_MAX,
-										  "%s/wm/s-%ld/user/2024-05-06T07:08:09Z/%08x%08lx",
-										  options->tenant, ordinal % options->sessions,
-										  poster->run, (unsigned long) ordinal);
+		slices[i].len = (size_t) snprintf(
+			keys[i], KEY_MAX, "%s/wm/s-%ld/user/2024-05-06T07:08:09Z/%08x%08lx", options->tenant,
+			ordinal % options->sessions, poster->run, (unsigned long) ordinal);
 		smem_buf_puts(&lane->body, i > 0 ? ",{\"key\":\"" : "{\"key\":\"");
 		smem_buf_append(&lane->body, slices[i].data, slices[i].len);
 		smem_buf_puts(&lane->body, "\",\"value\":");
@@ -171,7 +172,7 @@ build_body(Poster *poster, Lane *lane, char hex[SMEM_SHA_HEX])
 static void
 build_headers(Poster *poster, Lane *lane, const char *hex)
 {
-	char		line[512];
+	char line[512];
 
 	curl_slist_free_all(lane->headers);
 	lane->headers = curl_slist_append(NULL, "Content-Type: application/json");
@@ -194,8 +195,8 @@ build_headers(Poster *poster, Lane *lane, const char *hex)
 static int
 start_request(Poster *poster, Lane *lane)
 {
-	char		hex[SMEM_SHA_HEX];
-	long		left = poster->options.items - poster->sent;
+	char hex[SMEM_SHA_HEX];
+	long left = poster->options.items - poster->sent;
 
 	if (left <= 0)
 		return 0;
@@ -225,13 +226,13 @@ open_lane(Poster *poster, Lane *lane)
 static void
 finish_requests(Poster *poster, int *active)
 {
-	CURLMsg    *msg;
-	int			rest;
+	CURLMsg *msg;
+	int		 rest;
 
 	while ((msg = curl_multi_info_read(poster->multi, &rest)) != NULL)
 	{
-		Lane	   *lane;
-		long		status = 0;
+		Lane *lane;
+		long  status = 0;
 
 		if (msg->msg != CURLMSG_DONE)
 			continue;
@@ -249,10 +250,10 @@ finish_requests(Poster *poster, int *active)
 static void
 run(Poster *poster)
 {
-	Lane	   *lanes = calloc((size_t) poster->options.connections, sizeof(Lane));
-	int			active = 0;
-	int			running;
-	int			i;
+	Lane *lanes = calloc((size_t) poster->options.connections, sizeof(Lane));
+	int	  active = 0;
+	int	  running;
+	int	  i;
 
 	poster->multi = curl_multi_init();
 	for (i = 0; i < poster->options.connections; i++)
@@ -280,7 +281,7 @@ run(Poster *poster)
 static void
 read_options(Options *options, int argc, char **argv)
 {
-	int			option;
+	int option;
 
 	while ((option = getopt(argc, argv, "u:n:b:c:t:f:s:p:a:")) >= 0)
 	{
@@ -326,11 +327,15 @@ read_options(Options *options, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	Poster		poster = {.options = {.tenant = "bench", .items = 100000, .batch = 100,
-	.connections = 8, .payload_bytes = 400, .sessions = 1000}};
+	Poster			poster = {.options = {.tenant = "bench",
+										  .items = 100000,
+										  .batch = 100,
+										  .connections = 8,
+										  .payload_bytes = 400,
+										  .sessions = 1000}};
 	struct timespec seed;
-	double		wall;
-	double		cpu;
+	double			wall;
+	double			cpu;
 
 	read_options(&poster.options, argc, argv);
 	curl_global_init(CURL_GLOBAL_ALL);

@@ -18,8 +18,8 @@ PG_FUNCTION_INFO_V1(somamem_workers);
 Datum
 somamem_sink_figures(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	TimestampTz now = GetCurrentTimestamp();
+	ReturnSetInfo	 *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	TimestampTz		  now = GetCurrentTimestamp();
 	SmemDatabaseSlot *db;
 
 	smem_require_preload();
@@ -50,9 +50,9 @@ somamem_sink_figures(PG_FUNCTION_ARGS)
 static void
 put_launcher(ReturnSetInfo *rsinfo)
 {
-	Datum		values[9] = {0};
-	bool		nulls[9] = {true, true, true, false, true, true, true, true, true};
-	pid_t		pid;
+	Datum values[9] = {0};
+	bool  nulls[9] = {true, true, true, false, true, true, true, true, true};
+	pid_t pid;
 
 	LWLockAcquire(smem_shared->lock, LW_SHARED);
 	pid = smem_shared->launcher_pid;
@@ -102,8 +102,8 @@ somamem_workers(PG_FUNCTION_ARGS)
 	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
 	{
 		SmemDatabaseSlot *db = &smem_shared->database[i];
-		Oid			oid;
-		bool		active;
+		Oid				  oid;
+		bool			  active;
 
 		LWLockAcquire(smem_shared->lock, LW_SHARED);
 		oid = db->oid;

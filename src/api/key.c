@@ -13,7 +13,7 @@ PG_FUNCTION_INFO_V1(somamem_key_hash);
 static SmemStr
 argument(text *value)
 {
-	SmemStr		str = {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
+	SmemStr str = {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
 
 	return str;
 }
@@ -21,7 +21,7 @@ argument(text *value)
 Datum
 somamem_key_hash(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *hash = palloc(sizeof(pg_uuid_t));
+	pg_uuid_t *hash = palloc(sizeof(pg_uuid_t));
 
 	smem_key_hash(argument(PG_GETARG_TEXT_PP(0)), argument(PG_GETARG_TEXT_PP(1)), hash->data);
 	PG_RETURN_UUID_P(hash);

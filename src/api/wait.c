@@ -31,7 +31,7 @@ typedef enum Verdict
 static void
 check_sink(const char *name)
 {
-	bool		any = false;
+	bool any = false;
 
 	for (int sink = 0; sink < SMEM_SINKS; sink++)
 	{
@@ -40,20 +40,17 @@ check_sink(const char *name)
 			continue;
 		if (smem_sink_enabled(sink))
 			return;
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("sink \"%s\" is off", name),
-				 errhint("Set its address, and name it in somamem.sinks.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("sink \"%s\" is off", name),
+						errhint("Set its address, and name it in somamem.sinks.")));
 	}
 	if (name != NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown sink \"%s\"", name),
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown sink \"%s\"", name),
 				 errhint("Sinks are \"somabrain\" and \"kafka\".")));
 	if (!any)
 		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("no sink is enabled"),
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("no sink is enabled"),
 				 errhint("Set somamem.somabrain_url or somamem.kafka_brokers.")));
 }
 
@@ -62,19 +59,18 @@ static void
 refuse_own_row(int64 id)
 {
 	FullTransactionId own = GetTopFullTransactionIdIfAny();
-	Oid			types[2] = {INT8OID, XID8OID};
-	Datum		args[2] = {Int64GetDatum(id), UInt64GetDatum(U64FromFullTransactionId(own))};
+	Oid				  types[2] = {INT8OID, XID8OID};
+	Datum			  args[2] = {Int64GetDatum(id), UInt64GetDatum(U64FromFullTransactionId(own))};
 
 	if (!FullTransactionIdIsValid(own))
 		return;
-	if (SPI_execute_with_args("SELECT 1 FROM somamem.outbox WHERE id = $1 AND xid = $2", 2, types, args, NULL,
-							  false, 1) != SPI_OK_SELECT)
+	if (SPI_execute_with_args("SELECT 1 FROM somamem.outbox WHERE id = $1 AND xid = $2", 2, types,
+							  args, NULL, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for a row");
 	if (SPI_processed > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot wait for a write of the same transaction"),
-				 errhint("Commit first: nothing is sent before.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("cannot wait for a write of the same transaction"),
+						errhint("Commit first: nothing is sent before.")));
 }
 
 static Verdict
@@ -104,7 +100,7 @@ may_be_recorded(SmemDatabaseSlot *db, int64 id, const char *name)
 {
 	for (int sink = 0; sink < SMEM_SINKS; sink++)
 	{
-		uint64		high = pg_atomic_read_u64(&db->sink[sink].recorded_high);
+		uint64 high = pg_atomic_read_u64(&db->sink[sink].recorded_high);
 
 		if (name != NULL ? strcmp(name, smem_sink_name(sink)) != 0 : !smem_sink_enabled(sink))
 			continue;
@@ -119,13 +115,14 @@ static SPIPlanPtr
 prepare(void)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[2] = {INT8OID, TEXTOID};
+	Oid				  types[2] = {INT8OID, TEXTOID};
 
 	if (plan != NULL)
 		return plan;
 	plan = SPI_prepare("SELECT coalesce(bool_or(state = 'dead'), false),"
 					   " coalesce(bool_and(state = 'delivered'), false)"
-					   " FROM somamem._delivery($1) WHERE $2 IS NULL OR sink = $2", 2, types);
+					   " FROM somamem._delivery($1) WHERE $2 IS NULL OR sink = $2",
+					   2, types);
 	if (plan == NULL || SPI_keepplan(plan) != 0)
 	{
 		plan = NULL;
@@ -160,8 +157,8 @@ wait_for(SmemDatabaseSlot *db, int64 id, const char *sink, TimestampTz until)
 		if (verdict != WAITING || now >= until)
 			break;
 		CHECK_FOR_INTERRUPTS();
-		(void) ConditionVariableTimedSleep(&db->delivered, Min(LOOK_AGAIN_MS, (until - now + 999) / 1000),
-										   PG_WAIT_EXTENSION);
+		(void) ConditionVariableTimedSleep(
+			&db->delivered, Min(LOOK_AGAIN_MS, (until - now + 999) / 1000), PG_WAIT_EXTENSION);
 		now = GetCurrentTimestamp();
 	}
 	ConditionVariableCancelSleep();
@@ -171,25 +168,23 @@ wait_for(SmemDatabaseSlot *db, int64 id, const char *sink, TimestampTz until)
 Datum
 somamem_wait_for(PG_FUNCTION_ARGS)
 {
-	int64		id;
-	char	   *sink = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	int64			  id;
+	char			 *sink = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	SmemDatabaseSlot *db;
-	int64		span;
-	bool		acknowledged;
+	int64			  span;
+	bool			  acknowledged;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("\"%s\" must not be null", PG_ARGISNULL(0) ? "id" : "timeout")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("\"%s\" must not be null", PG_ARGISNULL(0) ? "id" : "timeout")));
 	id = PG_GETARG_INT64(0);
 	span = interval_us(PG_GETARG_INTERVAL_P(2));
 	smem_require_preload();
 	check_sink(sink);
 	db = smem_my_database();
 	if (db == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("no worker serves this database yet")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("no worker serves this database yet")));
 	SPI_connect();
 	refuse_own_row(id);
 	acknowledged = wait_for(db, id, sink, GetCurrentTimestamp() + Max(span, 0));

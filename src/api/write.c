@@ -24,21 +24,30 @@ PG_FUNCTION_INFO_V1(somamem_memory_write_batch);
 /* Arguments of memory_write, by place. */
 enum
 {
-	ARG_PAYLOAD, ARG_TENANT, ARG_SESSION, ARG_KEY, ARG_NAMESPACE, ARG_PERSONA, ARG_DELIVER_AFTER,
+	ARG_PAYLOAD,
+	ARG_TENANT,
+	ARG_SESSION,
+	ARG_KEY,
+	ARG_NAMESPACE,
+	ARG_PERSONA,
+	ARG_DELIVER_AFTER,
 	ARG_TRACEPARENT
 };
 
 /* Arguments of memory_write_batch. */
 enum
 {
-	BATCH_PAYLOADS, BATCH_TENANT, BATCH_SESSION, BATCH_NAMESPACE
+	BATCH_PAYLOADS,
+	BATCH_TENANT,
+	BATCH_SESSION,
+	BATCH_NAMESPACE
 };
 
 static SmemStr
 text_argument(FunctionCallInfo fcinfo, int number)
 {
-	SmemStr		absent = {NULL, 0};
-	text	   *value;
+	SmemStr absent = {NULL, 0};
+	text   *value;
 
 	if (PG_ARGISNULL(number))
 		return absent;
@@ -62,9 +71,8 @@ deliver_after_argument(FunctionCallInfo fcinfo)
 		return 0;
 	at = PG_GETARG_TIMESTAMPTZ(ARG_DELIVER_AFTER);
 	if (TIMESTAMP_NOT_FINITE(at))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"deliver_after\" must be finite")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"deliver_after\" must be finite")));
 	return at;
 }
 
@@ -72,10 +80,10 @@ deliver_after_argument(FunctionCallInfo fcinfo)
 static Datum
 make_receipt(FunctionCallInfo fcinfo, const SmemWrite *write, const SmemClaim *claim)
 {
-	TupleDesc	desc = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);
-	bool		nulls[3] = {false, false, false};
-	Datum		values[3];
-	Datum		receipt;
+	TupleDesc desc = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);
+	bool	  nulls[3] = {false, false, false};
+	Datum	  values[3];
+	Datum	  receipt;
 
 	values[0] = Int64GetDatum(claim->id);
 	values[1] = PointerGetDatum(cstring_to_text_with_len(write->key.data, write->key.len));
@@ -88,15 +96,15 @@ make_receipt(FunctionCallInfo fcinfo, const SmemWrite *write, const SmemClaim *c
 Datum
 somamem_memory_write(PG_FUNCTION_ARGS)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext context;
-	SmemWriteArgs args = {{0}};
+	MemoryContext	caller = CurrentMemoryContext;
+	MemoryContext	context;
+	SmemWriteArgs	args = {{0}};
 	SmemWriteExtras extras;
-	SmemHasher *hasher;
-	SmemWrite	write;
-	SmemClaim	claim;
-	Jsonb	   *payload;
-	Datum		receipt;
+	SmemHasher	   *hasher;
+	SmemWrite		write;
+	SmemClaim		claim;
+	Jsonb		   *payload;
+	Datum			receipt;
 
 	require_writable("memory_write()");
 	if (PG_ARGISNULL(ARG_PAYLOAD))
@@ -131,19 +139,19 @@ somamem_memory_write(PG_FUNCTION_ARGS)
 static SmemWrite *
 read_elements(Jsonb *payloads, int n, const SmemWriteArgs *args)
 {
-	SmemWrite  *writes = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(SmemWrite) * n);
+	SmemWrite	 *writes = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(SmemWrite) * n);
 	MemoryContext result = CurrentMemoryContext;
 	MemoryContext scratch =
 		AllocSetContextCreate(result, "somamem element", ALLOCSET_DEFAULT_SIZES);
-	SmemHasher *hasher = smem_hasher_open();
-	JsonbIterator *it = JsonbIteratorInit(&payloads->root);
+	SmemHasher		  *hasher = smem_hasher_open();
+	JsonbIterator	  *it = JsonbIteratorInit(&payloads->root);
 	JsonbIteratorToken token;
-	JsonbValue	element;
-	int			done = 0;
+	JsonbValue		   element;
+	int				   done = 0;
 
 	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
 	{
-		SmemWrite  *write = &writes[done];
+		SmemWrite	   *write = &writes[done];
 		JsonbContainer *object;
 
 		if (token != WJB_ELEM)
@@ -151,9 +159,8 @@ read_elements(Jsonb *payloads, int n, const SmemWriteArgs *args)
 		CHECK_FOR_INTERRUPTS();
 		object = smem_jsonb_object(&element);
 		if (object == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("payload %d must be a JSON object", done + 1)));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("payload %d must be a JSON object", done + 1)));
 		MemoryContextSwitchTo(scratch);
 		smem_write_read(hasher, args, object, element.val.binary.len, done + 1, write);
 		MemoryContextSwitchTo(result);
@@ -170,19 +177,17 @@ read_elements(Jsonb *payloads, int n, const SmemWriteArgs *args)
 static int
 count_elements(Jsonb *payloads)
 {
-	int			n;
+	int n;
 
 	if (!JB_ROOT_IS_ARRAY(payloads) || JB_ROOT_IS_SCALAR(payloads))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"payloads\" must be a JSON array")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"payloads\" must be a JSON array")));
 	n = JB_ROOT_COUNT(payloads);
 	if (n > smem_guc_batch_max_items)
 		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("too many payloads in one batch"),
-				 errdetail("There are %d; the setting \"somamem.batch_max_items\" allows %d.",
-						   n, smem_guc_batch_max_items)));
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("too many payloads in one batch"),
+				 errdetail("There are %d; the setting \"somamem.batch_max_items\" allows %d.", n,
+						   smem_guc_batch_max_items)));
 	return n;
 }
 
@@ -191,9 +196,9 @@ put_receipts(ReturnSetInfo *rsinfo, const SmemWrite *writes, const SmemClaim *cl
 {
 	for (int i = 0; i < n; i++)
 	{
-		bool		nulls[4] = {false, false, false, false};
-		Datum		values[4];
-		text	   *key = cstring_to_text_with_len(writes[i].key.data, writes[i].key.len);
+		bool  nulls[4] = {false, false, false, false};
+		Datum values[4];
+		text *key = cstring_to_text_with_len(writes[i].key.data, writes[i].key.len);
 
 		values[0] = Int32GetDatum(i + 1);
 		values[1] = Int64GetDatum(claims[i].id);
@@ -207,14 +212,14 @@ put_receipts(ReturnSetInfo *rsinfo, const SmemWrite *writes, const SmemClaim *cl
 Datum
 somamem_memory_write_batch(PG_FUNCTION_ARGS)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext context;
-	SmemWriteArgs args = {{0}};
+	MemoryContext	caller = CurrentMemoryContext;
+	MemoryContext	context;
+	SmemWriteArgs	args = {{0}};
 	SmemWriteExtras extras = {0};
-	SmemWrite  *writes;
-	SmemClaim  *claims;
-	Jsonb	   *payloads;
-	int			n;
+	SmemWrite	   *writes;
+	SmemClaim	   *claims;
+	Jsonb		   *payloads;
+	int				n;
 
 	require_writable("memory_write_batch()");
 	InitMaterializedSRF(fcinfo, 0);

@@ -43,11 +43,11 @@ typedef enum SmemBreakerFailure
 typedef struct SmemBreaker
 {
 	SmemBreakerState state;
-	uint32_t	threshold;
-	uint32_t	failures;		/* in a row, of any request */
-	uint32_t	probes;			/* that failed since the circuit opened */
-	SmemTime	pause_until;	/* OPEN: when the next probe may go */
-	SmemTime	hold_until;		/* the sink asked for silence until then */
+	uint32_t		 threshold;
+	uint32_t		 failures;	  /* in a row, of any request */
+	uint32_t		 probes;	  /* that failed since the circuit opened */
+	SmemTime		 pause_until; /* OPEN: when the next probe may go */
+	SmemTime		 hold_until;  /* the sink asked for silence until then */
 } SmemBreaker;
 
 extern void smem_breaker_init(SmemBreaker *brk, uint32_t threshold);

@@ -54,7 +54,7 @@ smem_buf_trim(SmemBuf *buf, size_t keep_bytes)
 {
 	if (smem_buf_len(buf) == 0 && buf->size > keep_bytes)
 	{
-		bool		failed = buf->failed;
+		bool failed = buf->failed;
 
 		smem_buf_free(buf);
 		buf->failed = failed;
@@ -75,8 +75,8 @@ close_gap(SmemBuf *buf)
 static bool
 grow(SmemBuf *buf, size_t need)
 {
-	size_t		size = buf->size ? buf->size : SMEM_BUF_FIRST;
-	char	   *data;
+	size_t size = buf->size ? buf->size : SMEM_BUF_FIRST;
+	char  *data;
 
 	if (need > buf->max)
 		return false;
@@ -116,7 +116,7 @@ smem_buf_reserve(SmemBuf *buf, size_t n)
 void
 smem_buf_append(SmemBuf *buf, const void *bytes, size_t n)
 {
-	char	   *place;
+	char *place;
 
 	if (n == 0)
 		return;
@@ -140,11 +140,11 @@ smem_buf_putc(SmemBuf *buf, char c)
 }
 
 void
-smem_buf_printf(SmemBuf *buf, const char *fmt,...)
+smem_buf_printf(SmemBuf *buf, const char *fmt, ...)
 {
-	va_list		args;
-	int			n;
-	char	   *place;
+	va_list args;
+	int		n;
+	char   *place;
 
 	va_start(args, fmt);
 	n = vsnprintf(NULL, 0, fmt, args);
@@ -166,7 +166,7 @@ smem_buf_printf(SmemBuf *buf, const char *fmt,...)
 const char *
 smem_buf_text(SmemBuf *buf)
 {
-	char	   *place = smem_buf_reserve(buf, 1);
+	char *place = smem_buf_reserve(buf, 1);
 
 	if (place == NULL)
 		return "";

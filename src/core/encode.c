@@ -5,15 +5,15 @@
 static bool
 is_unreserved(unsigned char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		c == '-' || c == '.' || c == '_' || c == '~';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+		   c == '.' || c == '_' || c == '~';
 }
 
 static void
 put_percent(SmemBuf *buf, unsigned char c)
 {
 	static const char digits[] = "0123456789ABCDEF";
-	char		out[3] = {'%', digits[c >> 4], digits[c & 15]};
+	char			  out[3] = {'%', digits[c >> 4], digits[c & 15]};
 
 	smem_buf_append(buf, out, sizeof(out));
 }
@@ -21,7 +21,7 @@ put_percent(SmemBuf *buf, unsigned char c)
 void
 smem_encode_part(SmemBuf *buf, SmemStr s)
 {
-	size_t		from = 0;
+	size_t from = 0;
 
 	for (size_t i = 0; i < s.len; i++)
 	{
@@ -37,7 +37,7 @@ smem_encode_part(SmemBuf *buf, SmemStr s)
 void
 smem_encode_percent(SmemBuf *buf, SmemStr s)
 {
-	size_t		from = 0;
+	size_t from = 0;
 
 	for (size_t i = 0; i < s.len; i++)
 	{
@@ -54,8 +54,8 @@ static void
 put_escape(SmemBuf *buf, unsigned char c)
 {
 	static const char digits[] = "0123456789abcdef";
-	static const char short_form[] = "btn\0fr";	/* 8 to 13; 11 has none */
-	char		out[6] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 15]};
+	static const char short_form[] = "btn\0fr"; /* 8 to 13; 11 has none */
+	char			  out[6] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 15]};
 
 	if (c == '"' || c == '\\')
 		out[1] = (char) c;
@@ -72,7 +72,7 @@ put_escape(SmemBuf *buf, unsigned char c)
 void
 smem_encode_json(SmemBuf *buf, SmemStr s)
 {
-	size_t		from = 0;
+	size_t from = 0;
 
 	smem_buf_putc(buf, '"');
 	for (size_t i = 0; i < s.len; i++)
@@ -93,7 +93,7 @@ void
 smem_encode_hex(SmemBuf *buf, const unsigned char *bytes, size_t n)
 {
 	static const char digits[] = "0123456789abcdef";
-	char	   *place = smem_buf_reserve(buf, n * 2);
+	char			 *place = smem_buf_reserve(buf, n * 2);
 
 	if (place == NULL)
 		return;

@@ -4,9 +4,9 @@
 #include <stdio.h>
 
 bool
-smem_error_set(SmemError *err, SmemErrorKind kind, bool retriable, const char *fmt,...)
+smem_error_set(SmemError *err, SmemErrorKind kind, bool retriable, const char *fmt, ...)
 {
-	va_list		args;
+	va_list args;
 
 	if (err == NULL)
 		return false;

@@ -2,12 +2,12 @@
 
 #include <string.h>
 
-#define SMEM_FRAME_HEADER 4		/* the length itself */
+#define SMEM_FRAME_HEADER 4 /* the length itself */
 
 SmemStr
 smem_str(const char *text)
 {
-	SmemStr		s = {text, text ? strlen(text) : 0};
+	SmemStr s = {text, text ? strlen(text) : 0};
 
 	return s;
 }
@@ -62,7 +62,7 @@ smem_put_str(SmemBuf *buf, SmemStr s)
 size_t
 smem_frame_begin(SmemBuf *buf, SmemFrameType type)
 {
-	size_t		mark = smem_buf_len(buf);
+	size_t mark = smem_buf_len(buf);
 
 	smem_put_u32(buf, 0);
 	smem_put_u8(buf, (uint8_t) type);
@@ -81,7 +81,7 @@ smem_frame_end(SmemBuf *buf, size_t mark)
 void
 smem_frame_row(SmemBuf *buf, const SmemRow *row)
 {
-	size_t		mark = smem_frame_begin(buf, SMEM_FRAME_ROW);
+	size_t mark = smem_frame_begin(buf, SMEM_FRAME_ROW);
 
 	smem_put_u64(buf, (uint64_t) row->id);
 	smem_put_u8(buf, row->flags);
@@ -115,7 +115,7 @@ smem_put_outcome(SmemBuf *buf, const SmemOutcome *out)
 void
 smem_frame_state(SmemBuf *buf, const SmemSinkState *state)
 {
-	size_t		mark = smem_frame_begin(buf, SMEM_FRAME_STATE);
+	size_t mark = smem_frame_begin(buf, SMEM_FRAME_STATE);
 
 	smem_put_u8(buf, state->circuit);
 	smem_put_u32(buf, state->failures);
@@ -130,8 +130,8 @@ smem_frame_state(SmemBuf *buf, const SmemSinkState *state)
 SmemFrameStatus
 smem_frame_next(const SmemBuf *buf, uint8_t *type, SmemReader *rd)
 {
-	size_t		have = smem_buf_len(buf);
-	size_t		len;
+	size_t have = smem_buf_len(buf);
+	size_t len;
 
 	if (have < SMEM_FRAME_HEADER)
 		return SMEM_FRAME_PARTIAL;
@@ -194,8 +194,8 @@ smem_get_u64(SmemReader *rd)
 SmemStr
 smem_get_str(SmemReader *rd)
 {
-	SmemStr		s = {NULL, 0};
-	uint32_t	len = smem_get_u32(rd);
+	SmemStr				 s = {NULL, 0};
+	uint32_t			 len = smem_get_u32(rd);
 	const unsigned char *p;
 
 	if (rd->bad || len == SMEM_FRAME_NULL)

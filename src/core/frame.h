@@ -61,20 +61,20 @@ typedef struct SmemStr
 
 typedef struct SmemRow
 {
-	int64_t		id;				/* outbox id, names the row in its outcome */
-	uint8_t		flags;			/* SMEM_ROW_* */
-	uint32_t	attempts;		/* earlier attempts that were the row's own failure */
-	int64_t		created_us;		/* microseconds since the Unix epoch */
-	SmemStr		tenant;
-	SmemStr		session;
-	SmemStr		namespace;
-	SmemStr		persona;		/* may be absent */
-	SmemStr		role;
-	SmemStr		key;			/* idempotency key */
-	SmemStr		traceparent;	/* may be absent */
-	SmemStr		universe;		/* may be absent */
-	SmemStr		extras;			/* may be absent; JSON members without braces, "tags":[],"importance":1 */
-	SmemStr		payload;		/* JSON object */
+	int64_t	 id;		 /* outbox id, names the row in its outcome */
+	uint8_t	 flags;		 /* SMEM_ROW_* */
+	uint32_t attempts;	 /* earlier attempts that were the row's own failure */
+	int64_t	 created_us; /* microseconds since the Unix epoch */
+	SmemStr	 tenant;
+	SmemStr	 session;
+	SmemStr namespace;
+	SmemStr persona; /* may be absent */
+	SmemStr role;
+	SmemStr key;		 /* idempotency key */
+	SmemStr traceparent; /* may be absent */
+	SmemStr universe;	 /* may be absent */
+	SmemStr extras;		 /* may be absent; JSON members without braces, "tags":[],"importance":1 */
+	SmemStr payload;	 /* JSON object */
 } SmemRow;
 
 typedef enum SmemOutcomeKind
@@ -93,13 +93,14 @@ typedef enum SmemOutcomeKind
 
 typedef struct SmemOutcome
 {
-	int64_t		id;
-	uint8_t		kind;			/* SmemOutcomeKind */
-	int64_t		at_us;			/* when it was known, microseconds since the Unix epoch */
-	uint32_t	delay_ms;		/* HELD: try again after this long */
-	SmemStr		receipt;		/* DELIVERED: a JSON object */
-	SmemStr		class;			/* DEAD, FAILED, HELD: short and stable, such as "http_422", "timeout", "too_large" */
-	SmemStr		reason;			/* the same for people, without payload or secret */
+	int64_t	 id;
+	uint8_t	 kind;	   /* SmemOutcomeKind */
+	int64_t	 at_us;	   /* when it was known, microseconds since the Unix epoch */
+	uint32_t delay_ms; /* HELD: try again after this long */
+	SmemStr	 receipt;  /* DELIVERED: a JSON object */
+	SmemStr class
+		; /* DEAD, FAILED, HELD: short and stable, such as "http_422", "timeout", "too_large" */
+	SmemStr reason; /* the same for people, without payload or secret */
 } SmemOutcome;
 
 typedef enum SmemCircuit
@@ -111,13 +112,13 @@ typedef enum SmemCircuit
 
 typedef struct SmemSinkState
 {
-	uint8_t		circuit;		/* SmemCircuit */
-	uint32_t	failures;		/* failures of the sink in a row */
-	uint64_t	retries;		/* attempts beyond the first since the courier started */
-	uint32_t	in_flight;		/* requests or messages on the wire */
-	uint32_t	queued;			/* rows held without an outcome */
-	int64_t		next_attempt_us;	/* Unix epoch; 0 when nothing waits */
-	SmemStr		last_error;		/* absent when the sink has not failed since its last success */
+	uint8_t	 circuit;		  /* SmemCircuit */
+	uint32_t failures;		  /* failures of the sink in a row */
+	uint64_t retries;		  /* attempts beyond the first since the courier started */
+	uint32_t in_flight;		  /* requests or messages on the wire */
+	uint32_t queued;		  /* rows held without an outcome */
+	int64_t	 next_attempt_us; /* Unix epoch; 0 when nothing waits */
+	SmemStr	 last_error;	  /* absent when the sink has not failed since its last success */
 } SmemSinkState;
 
 /* Reads one frame's body. */
@@ -125,14 +126,14 @@ typedef struct SmemReader
 {
 	const char *at;
 	const char *end;
-	bool		bad;			/* something was read past the end */
+	bool		bad; /* something was read past the end */
 } SmemReader;
 
 typedef enum SmemFrameStatus
 {
-	SMEM_FRAME_READY,			/* type and body are set */
-	SMEM_FRAME_PARTIAL,			/* more bytes are needed */
-	SMEM_FRAME_REFUSED			/* a length above SMEM_FRAME_MAX or of zero */
+	SMEM_FRAME_READY,	/* type and body are set */
+	SMEM_FRAME_PARTIAL, /* more bytes are needed */
+	SMEM_FRAME_REFUSED	/* a length above SMEM_FRAME_MAX or of zero */
 } SmemFrameStatus;
 
 static inline bool
@@ -145,11 +146,11 @@ extern SmemStr smem_str(const char *text);
 
 /* Writing: begin returns a mark that end needs to fill in the length. */
 extern size_t smem_frame_begin(SmemBuf *buf, SmemFrameType type);
-extern void smem_frame_end(SmemBuf *buf, size_t mark);
-extern void smem_put_u8(SmemBuf *buf, uint8_t v);
-extern void smem_put_u32(SmemBuf *buf, uint32_t v);
-extern void smem_put_u64(SmemBuf *buf, uint64_t v);
-extern void smem_put_str(SmemBuf *buf, SmemStr s);
+extern void	  smem_frame_end(SmemBuf *buf, size_t mark);
+extern void	  smem_put_u8(SmemBuf *buf, uint8_t v);
+extern void	  smem_put_u32(SmemBuf *buf, uint32_t v);
+extern void	  smem_put_u64(SmemBuf *buf, uint64_t v);
+extern void	  smem_put_str(SmemBuf *buf, SmemStr s);
 
 extern void smem_frame_row(SmemBuf *buf, const SmemRow *row);
 extern void smem_frame_state(SmemBuf *buf, const SmemSinkState *state);
@@ -157,13 +158,13 @@ extern void smem_put_outcome(SmemBuf *buf, const SmemOutcome *out);
 
 /* Reading.  The body stays in buf: consume smem_frame_size(body) bytes when done with it. */
 extern SmemFrameStatus smem_frame_next(const SmemBuf *buf, uint8_t *type, SmemReader *rd);
-extern size_t smem_frame_size(const SmemBuf *buf);
-extern uint8_t smem_get_u8(SmemReader *rd);
-extern uint32_t smem_get_u32(SmemReader *rd);
-extern uint64_t smem_get_u64(SmemReader *rd);
-extern SmemStr smem_get_str(SmemReader *rd);
-extern void smem_get_row(SmemReader *rd, SmemRow *row);
-extern void smem_get_outcome(SmemReader *rd, SmemOutcome *out);
-extern void smem_get_state(SmemReader *rd, SmemSinkState *state);
+extern size_t		   smem_frame_size(const SmemBuf *buf);
+extern uint8_t		   smem_get_u8(SmemReader *rd);
+extern uint32_t		   smem_get_u32(SmemReader *rd);
+extern uint64_t		   smem_get_u64(SmemReader *rd);
+extern SmemStr		   smem_get_str(SmemReader *rd);
+extern void			   smem_get_row(SmemReader *rd, SmemRow *row);
+extern void			   smem_get_outcome(SmemReader *rd, SmemOutcome *out);
+extern void			   smem_get_state(SmemReader *rd, SmemSinkState *state);
 
 #endif

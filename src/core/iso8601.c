@@ -56,7 +56,7 @@ month_days(int year, int month)
 static int64_t
 days_before_year(int year)
 {
-	int64_t		y = year - 1;
+	int64_t y = year - 1;
 
 	return y * 365 + y / 4 - y / 100 + y / 400;
 }
@@ -64,9 +64,9 @@ days_before_year(int year)
 static bool
 take_date(Cursor *cur, int64_t *days)
 {
-	int			year;
-	int			month;
-	int			day;
+	int year;
+	int month;
+	int day;
 
 	if (!take_number(cur, 4, 1, 9999, &year) || !take_char(cur, '-') ||
 		!take_number(cur, 2, 1, 12, &month) || !take_char(cur, '-') ||
@@ -81,9 +81,9 @@ take_date(Cursor *cur, int64_t *days)
 static bool
 take_clock(Cursor *cur, int *seconds)
 {
-	int			hour;
-	int			minute;
-	int			second = 0;
+	int hour;
+	int minute;
+	int second = 0;
 
 	if (!take_number(cur, 2, 0, 23, &hour) || !take_char(cur, ':') ||
 		!take_number(cur, 2, 0, 59, &minute))
@@ -108,9 +108,9 @@ take_clock(Cursor *cur, int *seconds)
 static bool
 take_zone(Cursor *cur, int *offset)
 {
-	int			hour;
-	int			minute = 0;
-	int			sign = 1;
+	int hour;
+	int minute = 0;
+	int sign = 1;
 
 	*offset = 0;
 	if (cur->at == cur->end || take_char(cur, 'Z'))
@@ -130,10 +130,10 @@ take_zone(Cursor *cur, int *offset)
 bool
 smem_iso8601_parse(const char *text, size_t n, int64_t *seconds)
 {
-	Cursor		cur = {text, text + n};
-	int64_t		days;
-	int			clock;
-	int			offset;
+	Cursor	cur = {text, text + n};
+	int64_t days;
+	int		clock;
+	int		offset;
 
 	if (!take_date(&cur, &days) || !take_char(&cur, 'T') || !take_clock(&cur, &clock) ||
 		!take_zone(&cur, &offset) || cur.at != cur.end)
@@ -145,11 +145,11 @@ smem_iso8601_parse(const char *text, size_t n, int64_t *seconds)
 void
 smem_iso8601_format(int64_t seconds, char out[SMEM_ISO8601_SIZE])
 {
-	int64_t		since = seconds - SMEM_ISO8601_MIN;
-	int64_t		days = since / 86400;
-	int			clock = (int) (since % 86400);
-	int			year = (int) (days / 366) + 1;
-	int			month = 1;
+	int64_t since = seconds - SMEM_ISO8601_MIN;
+	int64_t days = since / 86400;
+	int		clock = (int) (since % 86400);
+	int		year = (int) (days / 366) + 1;
+	int		month = 1;
 
 	while (year < 9999 && days_before_year(year + 1) <= days)
 		year++;

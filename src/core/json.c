@@ -30,7 +30,7 @@ take_char(SmemScan *scan, unsigned char c)
 static bool
 take_literal(SmemScan *scan, const char *text)
 {
-	size_t		n = strlen(text);
+	size_t n = strlen(text);
 
 	if ((size_t) (scan->end - scan->at) < n || memcmp(scan->at, text, n) != 0)
 		return false;
@@ -94,8 +94,8 @@ static bool
 check_utf8(SmemScan *scan)
 {
 	const unsigned char *p = scan->at;
-	size_t		have = (size_t) (scan->end - p);
-	size_t		n;
+	size_t				 have = (size_t) (scan->end - p);
+	size_t				 n;
 
 	if (p[0] >= 0xC2 && p[0] <= 0xDF)
 		n = 2;
@@ -185,7 +185,7 @@ check_object(SmemScan *scan, int depth)
 static bool
 check_value(SmemScan *scan, int depth)
 {
-	bool		ok;
+	bool ok;
 
 	skip_space(scan);
 	if (scan->at == scan->end || depth >= SMEM_JSON_DEPTH)
@@ -229,7 +229,7 @@ is_space(char c)
 bool
 smem_json_check(SmemStr text, SmemStr *value)
 {
-	SmemScan	scan = {(const unsigned char *) text.data, NULL};
+	SmemScan scan = {(const unsigned char *) text.data, NULL};
 
 	if (text.data == NULL)
 		return false;

@@ -29,13 +29,13 @@ hex_value(unsigned char c)
 static int32_t
 read_hex4(const unsigned char *p, const unsigned char *end)
 {
-	int32_t		v = 0;
+	int32_t v = 0;
 
 	if (end - p < 4)
 		return -1;
 	for (int i = 0; i < 4; i++)
 	{
-		int			digit = hex_value(p[i]);
+		int digit = hex_value(p[i]);
 
 		if (digit < 0)
 			return -1;
@@ -69,7 +69,7 @@ after_string(const char *p)
 static const char *
 after_value(const char *p, const char *end)
 {
-	int			depth = 0;
+	int depth = 0;
 
 	if (*p == '"')
 		return after_string(p + 1);
@@ -81,7 +81,7 @@ after_value(const char *p, const char *end)
 	}
 	do
 	{
-		char		c = *p++;
+		char c = *p++;
 
 		if (c == '"')
 			p = after_string(p);
@@ -189,8 +189,8 @@ read_unicode(const char **p, const char *end)
 {
 	const unsigned char *at = (const unsigned char *) *p;
 	const unsigned char *stop = (const unsigned char *) end;
-	int32_t		high = read_hex4(at, stop);
-	int32_t		low;
+	int32_t				 high = read_hex4(at, stop);
+	int32_t				 low;
 
 	*p += 4;
 	if (high < 0xD800 || high > 0xDFFF)
@@ -208,7 +208,7 @@ read_unicode(const char **p, const char *end)
 static size_t
 read_escape(const char **p, const char *end, char *out)
 {
-	char		c = *(*p)++;
+	char c = *(*p)++;
 
 	switch (c)
 	{
@@ -249,8 +249,8 @@ smem_json_equals(SmemStr value, SmemStr text)
 		return (size_t) (end - p) == text.len && memcmp(p, text.data, text.len) == 0;
 	while (p < end)
 	{
-		char		one[4];
-		size_t		n = 1;
+		char   one[4];
+		size_t n = 1;
 
 		if (*p == '\\')
 		{
@@ -295,14 +295,14 @@ is_storable_string(const char **p, const char *end)
 {
 	while (**p != '"')
 	{
-		char		one[4];
-		char		c = *(*p)++;
+		char one[4];
+		char c = *(*p)++;
 
 		if (c != '\\')
 			continue;
 		if (**p == 'u')
 		{
-			size_t		n = read_escape(p, end, one);
+			size_t n = read_escape(p, end, one);
 
 			/* U+FFFD is what half a pair reads as; where it is really meant, little is lost. */
 			if ((n == 1 && one[0] == '\0') || (n == 3 && memcmp(one, "\xEF\xBF\xBD", 3) == 0))

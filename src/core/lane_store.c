@@ -6,7 +6,7 @@
 static SmemStr
 copy_string(char **end, SmemStr s)
 {
-	SmemStr		copy = s;
+	SmemStr copy = s;
 
 	if (s.data == NULL)
 		return s;
@@ -19,8 +19,8 @@ copy_string(char **end, SmemStr s)
 void *
 smem_lane_named(size_t size, SmemStr name, SmemStr *text)
 {
-	char	   *object = smem_alloc(size + name.len);
-	char	   *end = object + size;
+	char *object = smem_alloc(size + name.len);
+	char *end = object + size;
 
 	if (object != NULL)
 		*text = copy_string(&end, name);
@@ -31,11 +31,11 @@ SmemItem *
 smem_lane_item(const SmemRow *row)
 {
 	const SmemRow *r = row;
-	size_t		bytes = r->tenant.len + r->session.len + r->namespace.len + r->persona.len +
-		r->role.len + r->key.len + r->traceparent.len + r->universe.len + r->extras.len +
-		r->payload.len;
-	SmemItem   *item = smem_alloc_raw(sizeof(*item) + bytes);
-	char	   *end = (char *) (item + 1);
+	size_t		   bytes = r->tenant.len + r->session.len + r->namespace.len + r->persona.len +
+				   r->role.len + r->key.len + r->traceparent.len + r->universe.len + r->extras.len +
+				   r->payload.len;
+	SmemItem *item = smem_alloc_raw(sizeof(*item) + bytes);
+	char	 *end = (char *) (item + 1);
 
 	if (item == NULL)
 		return NULL;
@@ -70,7 +70,7 @@ forget_tenant(SmemLanes *lanes, SmemTenant *tenant)
 static void
 sweep_tenants(SmemLanes *lanes, SmemTime now)
 {
-	SmemNode   *link = smem_list_first(&lanes->tenants);
+	SmemNode *link = smem_list_first(&lanes->tenants);
 
 	if (lanes->tenant_table.n < lanes->sweep_at)
 		return;

@@ -11,55 +11,55 @@
 
 typedef struct SmemTenant
 {
-	SmemEntry	entry;
-	SmemNode	ready;			/* in the lanes' list, while it has ready groups */
-	SmemNode	all;
-	SmemList	groups;			/* with ready lanes, the next one first */
-	SmemList	lanes;			/* all of them */
-	uint32_t	rows;
-	uint32_t	throttles;		/* in a row */
-	SmemTime	hold_until;
-	SmemTime	throttled_at;	/* the last time, or 0 */
-	SmemTime	throttled_since;	/* the first time, with no calm in between */
-	SmemStr		name;
+	SmemEntry entry;
+	SmemNode  ready; /* in the lanes' list, while it has ready groups */
+	SmemNode  all;
+	SmemList  groups; /* with ready lanes, the next one first */
+	SmemList  lanes;  /* all of them */
+	uint32_t  rows;
+	uint32_t  throttles; /* in a row */
+	SmemTime  hold_until;
+	SmemTime  throttled_at;	   /* the last time, or 0 */
+	SmemTime  throttled_since; /* the first time, with no calm in between */
+	SmemStr	  name;
 } SmemTenant;
 
 /* The ready lanes of one tenant whose first row is of one namespace. */
 typedef struct SmemGroup
 {
-	SmemNode	link;
-	SmemList	ready;
-	SmemStr		name;
+	SmemNode link;
+	SmemList ready;
+	SmemStr	 name;
 } SmemGroup;
 
 struct SmemLane
 {
 	SmemEntry	entry;
 	SmemTenant *tenant;
-	SmemGroup  *group;			/* while it is ready */
+	SmemGroup  *group; /* while it is ready */
 	SmemNode	ready;
 	SmemNode	of_tenant;
-	SmemNode	closed;			/* while it is closed */
+	SmemNode	closed; /* while it is closed */
 	SmemItem   *head;
 	SmemItem   *tail;
-	uint32_t	taken;			/* rows that are out; no other is taken meanwhile */
+	uint32_t	taken; /* rows that are out; no other is taken meanwhile */
 	SmemStr		session;
 };
 
 struct SmemLanes
 {
 	SmemLanesDrop drop;
-	void	   *drop_arg;
-	SmemTable	lane_table;
-	SmemTable	tenant_table;
-	SmemList	ready;			/* tenants, the next one first */
-	SmemList	tenants;		/* all of them */
-	SmemList	closed;			/* lanes, oldest first */
-	uint32_t	closed_count;
-	uint32_t	rows;
-	size_t		bytes;
-	size_t		sweep_at;		/* number of tenants at which idle ones are looked for */
-	bool		patient;
+	void		 *drop_arg;
+	SmemTable	  lane_table;
+	SmemTable	  tenant_table;
+	SmemList	  ready;   /* tenants, the next one first */
+	SmemList	  tenants; /* all of them */
+	SmemList	  closed;  /* lanes, oldest first */
+	uint32_t	  closed_count;
+	uint32_t	  rows;
+	size_t		  bytes;
+	size_t		  sweep_at; /* number of tenants at which idle ones are looked for */
+	bool		  patient;
 };
 
 /* A copy of the row, with its strings behind it; NULL when out of memory. */

@@ -14,7 +14,7 @@
 SmemLanes *
 smem_lanes_new(SmemLanesDrop drop, void *arg)
 {
-	SmemLanes  *lanes = smem_alloc(sizeof(*lanes));
+	SmemLanes *lanes = smem_alloc(sizeof(*lanes));
 
 	if (lanes == NULL)
 		return NULL;
@@ -30,9 +30,9 @@ smem_lanes_new(SmemLanesDrop drop, void *arg)
 static SmemGroup *
 get_group(SmemLanes *lanes, SmemTenant *tenant, SmemStr name)
 {
-	SmemNode   *link = smem_list_first(&tenant->groups);
-	SmemGroup  *group;
-	SmemStr		text;
+	SmemNode  *link = smem_list_first(&tenant->groups);
+	SmemGroup *group;
+	SmemStr	   text;
 
 	for (; link != NULL; link = smem_list_after(&tenant->groups, link))
 	{
@@ -55,7 +55,7 @@ get_group(SmemLanes *lanes, SmemTenant *tenant, SmemStr name)
 static void
 unready(SmemLane *lane)
 {
-	SmemGroup  *group = lane->group;
+	SmemGroup *group = lane->group;
 
 	if (group == NULL)
 		return;
@@ -89,7 +89,7 @@ drop_item(SmemLanes *lanes, SmemItem *item, SmemOutcomeKind kind, uint32_t delay
 static void
 to_closed(SmemLanes *lanes, SmemLane *lane)
 {
-	SmemLane   *oldest;
+	SmemLane *oldest;
 
 	if (smem_linked(&lane->closed))
 		return;
@@ -120,7 +120,7 @@ empty_lane(SmemLanes *lanes, SmemLane *lane, SmemOutcomeKind first, uint32_t del
 	unready(lane);
 	while (lane->head != NULL)
 	{
-		SmemItem   *item = lane->head;
+		SmemItem *item = lane->head;
 
 		lane->head = item->next;
 		drop_item(lanes, item, kind, kind == SMEM_OUTCOME_HELD ? delay_ms : 0);
@@ -136,7 +136,7 @@ is_handed_back(const SmemLanes *lanes, const SmemTenant *tenant, SmemTime now)
 	if (lanes->patient || tenant->hold_until <= now)
 		return false;
 	return tenant->hold_until - now > SMEM_LANES_PATIENCE ||
-		now - tenant->throttled_since >= SMEM_LANES_PATIENCE;
+		   now - tenant->throttled_since >= SMEM_LANES_PATIENCE;
 }
 
 /*
@@ -146,7 +146,7 @@ is_handed_back(const SmemLanes *lanes, const SmemTenant *tenant, SmemTime now)
 static bool
 make_ready(SmemLanes *lanes, SmemLane *lane, SmemTime now)
 {
-	SmemGroup  *group;
+	SmemGroup *group;
 
 	if (lane->taken > 0 || lane->head == NULL || lane->group != NULL)
 		return true;
@@ -181,8 +181,8 @@ release_lane(SmemLanes *lanes, SmemLane *lane, SmemTime now)
 bool
 smem_lanes_push(SmemLanes *lanes, const SmemRow *row, SmemTime now)
 {
-	SmemLane   *lane = smem_lane_get(lanes, row, now);
-	SmemItem   *item = lane == NULL ? NULL : smem_lane_item(row);
+	SmemLane *lane = smem_lane_get(lanes, row, now);
+	SmemItem *item = lane == NULL ? NULL : smem_lane_item(row);
 
 	if (item == NULL)
 		return false;
@@ -210,13 +210,13 @@ static uint32_t
 take_from(SmemLane *lane, const SmemTake *take, SmemItem **items, uint32_t n, size_t *bytes,
 		  bool *full)
 {
-	SmemStr		namespace = lane->group->name;
-	uint32_t	first = n;
+	SmemStr namespace = lane->group->name;
+	uint32_t first = n;
 
 	while (lane->head != NULL && !*full)
 	{
-		SmemItem   *item = lane->head;
-		bool		alone = item->row.attempts > 0;
+		SmemItem *item = lane->head;
+		bool	  alone = item->row.attempts > 0;
 
 		if (n > 0 && (alone || *bytes + item->bytes > take->bytes))
 			*full = true;
@@ -240,15 +240,15 @@ take_from(SmemLane *lane, const SmemTake *take, SmemItem **items, uint32_t n, si
 static uint32_t
 take_group(SmemTenant *tenant, SmemGroup *group, const SmemTake *take, SmemItem **items)
 {
-	uint32_t	n = 0;
-	size_t		bytes = 0;
-	bool		full = false;
-	bool		last = false;
+	uint32_t n = 0;
+	size_t	 bytes = 0;
+	bool	 full = false;
+	bool	 last = false;
 
 	while (!full && !last)
 	{
-		SmemLane   *lane = SMEM_HOLDER(smem_list_first(&group->ready), SmemLane, ready);
-		uint32_t	got = take_from(lane, take, items, n, &bytes, &full);
+		SmemLane *lane = SMEM_HOLDER(smem_list_first(&group->ready), SmemLane, ready);
+		uint32_t  got = take_from(lane, take, items, n, &bytes, &full);
 
 		n += got;
 		last = lane->ready.next == lane->ready.prev;
@@ -266,7 +266,7 @@ take_group(SmemTenant *tenant, SmemGroup *group, const SmemTake *take, SmemItem 
 static SmemTenant *
 next_tenant(const SmemLanes *lanes, SmemTime now)
 {
-	SmemNode   *link = smem_list_first(&lanes->ready);
+	SmemNode *link = smem_list_first(&lanes->ready);
 
 	for (; link != NULL; link = smem_list_after(&lanes->ready, link))
 	{
@@ -300,7 +300,7 @@ smem_lanes_take(SmemLanes *lanes, const SmemTake *take, SmemTime now, SmemItem *
 void
 smem_lanes_settle(SmemLanes *lanes, SmemItem *item, SmemTime now)
 {
-	SmemLane   *lane = item->lane;
+	SmemLane *lane = item->lane;
 
 	free_item(lanes, item);
 	release_lane(lanes, lane, now);
@@ -311,8 +311,8 @@ smem_lanes_put_back(SmemLanes *lanes, SmemItem **items, uint32_t n, SmemTime now
 {
 	while (n-- > 0)
 	{
-		SmemItem   *item = items[n];
-		SmemLane   *lane = item->lane;
+		SmemItem *item = items[n];
+		SmemLane *lane = item->lane;
 
 		if (smem_linked(&lane->closed))
 			drop_item(lanes, item, SMEM_OUTCOME_BEHIND, 0);
@@ -330,7 +330,7 @@ smem_lanes_put_back(SmemLanes *lanes, SmemItem **items, uint32_t n, SmemTime now
 void
 smem_lanes_close(SmemLanes *lanes, SmemItem *item, SmemTime now)
 {
-	SmemLane   *lane = item->lane;
+	SmemLane *lane = item->lane;
 
 	free_item(lanes, item);
 	empty_lane(lanes, lane, SMEM_OUTCOME_BEHIND, 0);
@@ -362,7 +362,7 @@ smem_lanes_hold(SmemLanes *lanes, const SmemItem *item, SmemTime until, SmemTime
 	for (link = smem_list_first(&tenant->lanes); link != NULL;
 		 link = smem_list_after(&tenant->lanes, link))
 	{
-		SmemLane   *lane = SMEM_HOLDER(link, SmemLane, of_tenant);
+		SmemLane *lane = SMEM_HOLDER(link, SmemLane, of_tenant);
 
 		if (lane->group != NULL)
 			empty_lane(lanes, lane, SMEM_OUTCOME_HELD,
@@ -381,8 +381,8 @@ smem_lanes_passed(SmemLanes *lanes, const SmemItem *item)
 bool
 smem_lanes_all_throttled(const SmemLanes *lanes)
 {
-	uint32_t	throttled = 0;
-	SmemNode   *link = smem_list_first(&lanes->tenants);
+	uint32_t  throttled = 0;
+	SmemNode *link = smem_list_first(&lanes->tenants);
 
 	for (; link != NULL; link = smem_list_after(&lanes->tenants, link))
 	{
@@ -405,7 +405,7 @@ smem_lanes_set_patient(SmemLanes *lanes, bool patient)
 void
 smem_lanes_wake(SmemLanes *lanes)
 {
-	SmemNode   *link = smem_list_first(&lanes->tenants);
+	SmemNode *link = smem_list_first(&lanes->tenants);
 
 	for (; link != NULL; link = smem_list_after(&lanes->tenants, link))
 		SMEM_HOLDER(link, SmemTenant, all)->hold_until = 0;
@@ -414,8 +414,8 @@ smem_lanes_wake(SmemLanes *lanes)
 SmemTime
 smem_lanes_next(const SmemLanes *lanes, SmemTime now)
 {
-	SmemTime	at = SMEM_TIME_NEVER;
-	SmemNode   *link = smem_list_first(&lanes->ready);
+	SmemTime  at = SMEM_TIME_NEVER;
+	SmemNode *link = smem_list_first(&lanes->ready);
 
 	for (; link != NULL && at > now; link = smem_list_after(&lanes->ready, link))
 		at = smem_time_min(at, SMEM_HOLDER(link, SmemTenant, ready)->hold_until);
@@ -439,7 +439,7 @@ free_items(SmemLanes *lanes, SmemLane *lane)
 {
 	while (lane->head != NULL)
 	{
-		SmemItem   *item = lane->head;
+		SmemItem *item = lane->head;
 
 		lane->head = item->next;
 		free_item(lanes, item);
@@ -449,7 +449,7 @@ free_items(SmemLanes *lanes, SmemLane *lane)
 void
 smem_lanes_free(SmemLanes *lanes)
 {
-	SmemNode   *link;
+	SmemNode *link;
 
 	if (lanes == NULL)
 		return;
@@ -462,7 +462,7 @@ smem_lanes_free(SmemLanes *lanes)
 		tenant->throttles = 1;
 		while ((of_tenant = smem_list_first(&tenant->lanes)) != NULL)
 		{
-			SmemLane   *lane = SMEM_HOLDER(of_tenant, SmemLane, of_tenant);
+			SmemLane *lane = SMEM_HOLDER(of_tenant, SmemLane, of_tenant);
 
 			free_items(lanes, lane);
 			unready(lane);

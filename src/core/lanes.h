@@ -30,30 +30,30 @@
 #define SMEM_LANES_CALM (10 * SMEM_SEC)
 
 typedef struct SmemLanes SmemLanes;
-typedef struct SmemLane SmemLane;
+typedef struct SmemLane	 SmemLane;
 
 typedef struct SmemItem
 {
-	struct SmemItem *next;		/* in its lane */
-	bool		sent;			/* the caller's: it was in a request before */
-	SmemLane   *lane;
-	size_t		bytes;			/* of all its strings */
-	SmemRow		row;			/* strings lie behind the item */
+	struct SmemItem *next; /* in its lane */
+	bool			 sent; /* the caller's: it was in a request before */
+	SmemLane		*lane;
+	size_t			 bytes; /* of all its strings */
+	SmemRow			 row;	/* strings lie behind the item */
 } SmemItem;
 
 /* What a batch may take. */
 typedef struct SmemTake
 {
-	uint32_t	items;
-	size_t		bytes;			/* a first row goes whatever its size */
+	uint32_t items;
+	size_t	 bytes; /* a first row goes whatever its size */
 } SmemTake;
 
 /* Is told of a row that leaves without having been taken; the row is freed afterwards. */
-typedef void (*SmemLanesDrop) (void *arg, const SmemItem *item, SmemOutcomeKind kind,
-							   uint32_t delay_ms);
+typedef void (*SmemLanesDrop)(void *arg, const SmemItem *item, SmemOutcomeKind kind,
+							  uint32_t delay_ms);
 
 extern SmemLanes *smem_lanes_new(SmemLanesDrop drop, void *arg);
-extern void smem_lanes_free(SmemLanes *lanes);
+extern void		  smem_lanes_free(SmemLanes *lanes);
 
 /* Copies a row to the end of its lane, or drops it; false when out of memory. */
 extern bool smem_lanes_push(SmemLanes *lanes, const SmemRow *row, SmemTime now);
@@ -98,6 +98,6 @@ extern SmemTime smem_lanes_next(const SmemLanes *lanes, SmemTime now);
 
 /* Rows held, taken ones included, and their bytes. */
 extern uint32_t smem_lanes_count(const SmemLanes *lanes);
-extern size_t smem_lanes_bytes(const SmemLanes *lanes);
+extern size_t	smem_lanes_bytes(const SmemLanes *lanes);
 
 #endif

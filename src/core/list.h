@@ -19,10 +19,10 @@ typedef struct SmemNode
 /* The list's own link: a ring through all members and itself. */
 typedef struct SmemList
 {
-	SmemNode	ring;
+	SmemNode ring;
 } SmemList;
 
-#define SMEM_HOLDER(link, type, member) ((type *) ((char *) (link) - offsetof(type, member)))
+#define SMEM_HOLDER(link, type, member) ((type *) ((char *) (link) -offsetof(type, member)))
 
 static inline void
 smem_list_init(SmemList *list)

@@ -3,7 +3,7 @@
 SmemTime
 smem_retry_ceiling(const SmemRetry *retry, uint32_t failures)
 {
-	SmemTime	ceiling = smem_time_min(retry->initial, retry->max);
+	SmemTime ceiling = smem_time_min(retry->initial, retry->max);
 
 	if (failures == 0)
 		return 0;
@@ -15,7 +15,7 @@ smem_retry_ceiling(const SmemRetry *retry, uint32_t failures)
 SmemTime
 smem_retry_delay(const SmemRetry *retry, uint32_t failures, uint64_t dice)
 {
-	SmemTime	ceiling = smem_retry_ceiling(retry, failures);
+	SmemTime ceiling = smem_retry_ceiling(retry, failures);
 
 	return (SmemTime) (dice % ((uint64_t) ceiling + 1));
 }

@@ -12,8 +12,8 @@
 
 typedef struct SmemRetry
 {
-	SmemTime	initial;
-	SmemTime	max;
+	SmemTime initial;
+	SmemTime max;
 } SmemRetry;
 
 /* The longest wait after that many failures in a row; 0 after none. */

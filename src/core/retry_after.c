@@ -4,12 +4,12 @@
 
 typedef struct SmemDate
 {
-	int			year;
-	int			month;			/* from 1 */
-	int			day;
-	int			hour;
-	int			minute;
-	int			second;
+	int year;
+	int month; /* from 1 */
+	int day;
+	int hour;
+	int minute;
+	int second;
 } SmemDate;
 
 static SmemStr
@@ -29,7 +29,7 @@ trim(SmemStr s)
 static bool
 take_text(SmemStr *s, const char *text)
 {
-	size_t		n = strlen(text);
+	size_t n = strlen(text);
 
 	if (s->len < n || memcmp(s->data, text, n) != 0)
 		return false;
@@ -59,7 +59,7 @@ take_digits(SmemStr *s, int digits, int *value)
 static bool
 take_word(SmemStr *s)
 {
-	size_t		n = 0;
+	size_t n = 0;
 
 	while (n < s->len && ((s->data[n] | 0x20) >= 'a' && (s->data[n] | 0x20) <= 'z'))
 		n++;
@@ -92,8 +92,8 @@ static bool
 take_clock(SmemStr *s, SmemDate *date)
 {
 	return take_digits(s, 2, &date->hour) && take_text(s, ":") &&
-		take_digits(s, 2, &date->minute) && take_text(s, ":") &&
-		take_digits(s, 2, &date->second);
+		   take_digits(s, 2, &date->minute) && take_text(s, ":") &&
+		   take_digits(s, 2, &date->second);
 }
 
 /* Sun, 06 Nov 1994 08:49:37 GMT */
@@ -101,9 +101,9 @@ static bool
 read_fixdate(SmemStr s, SmemDate *date)
 {
 	return take_word(&s) && take_text(&s, ", ") && take_digits(&s, 2, &date->day) &&
-		take_text(&s, " ") && take_month(&s, &date->month) && take_text(&s, " ") &&
-		take_digits(&s, 4, &date->year) && take_text(&s, " ") && take_clock(&s, date) &&
-		take_text(&s, " GMT") && s.len == 0;
+		   take_text(&s, " ") && take_month(&s, &date->month) && take_text(&s, " ") &&
+		   take_digits(&s, 4, &date->year) && take_text(&s, " ") && take_clock(&s, date) &&
+		   take_text(&s, " GMT") && s.len == 0;
 }
 
 /* Sunday, 06-Nov-94 08:49:37 GMT; the year still has two digits. */
@@ -111,9 +111,9 @@ static bool
 read_rfc850(SmemStr s, SmemDate *date)
 {
 	return take_word(&s) && take_text(&s, ", ") && take_digits(&s, 2, &date->day) &&
-		take_text(&s, "-") && take_month(&s, &date->month) && take_text(&s, "-") &&
-		take_digits(&s, 2, &date->year) && take_text(&s, " ") && take_clock(&s, date) &&
-		take_text(&s, " GMT") && s.len == 0;
+		   take_text(&s, "-") && take_month(&s, &date->month) && take_text(&s, "-") &&
+		   take_digits(&s, 2, &date->year) && take_text(&s, " ") && take_clock(&s, date) &&
+		   take_text(&s, " GMT") && s.len == 0;
 }
 
 /* Sun Nov  6 08:49:37 1994 */
@@ -131,7 +131,7 @@ read_asctime(SmemStr s, SmemDate *date)
 	else if (!take_digits(&s, 2, &date->day))
 		return false;
 	return take_text(&s, " ") && take_clock(&s, date) && take_text(&s, " ") &&
-		take_digits(&s, 4, &date->year) && s.len == 0;
+		   take_digits(&s, 4, &date->year) && s.len == 0;
 }
 
 static bool
@@ -140,17 +140,17 @@ in_range(const SmemDate *date)
 	static const int days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 
 	return date->year >= 1601 && date->day >= 1 && date->day <= days[date->month - 1] &&
-		date->hour <= 23 && date->minute <= 59 && date->second <= 60;
+		   date->hour <= 23 && date->minute <= 59 && date->second <= 60;
 }
 
 /* Days from the epoch in the proleptic Gregorian calendar; the year begins in March. */
 static int64_t
 count_days(int year, int month, int day)
 {
-	int64_t		y = month <= 2 ? year - 1 : year;
-	int64_t		era = y / 400;
-	int64_t		of_era = y - era * 400;
-	int64_t		of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+	int64_t y = month <= 2 ? year - 1 : year;
+	int64_t era = y / 400;
+	int64_t of_era = y - era * 400;
+	int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
 
 	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
 }
@@ -159,13 +159,15 @@ static int64_t
 count_seconds(const SmemDate *date)
 {
 	return ((count_days(date->year, date->month, date->day) * 24 + date->hour) * 60 +
-			date->minute) * 60 + date->second;
+			date->minute) *
+			   60 +
+		   date->second;
 }
 
 bool
 smem_http_date(SmemStr text, int64_t now_s, int64_t *at_s)
 {
-	SmemDate	date;
+	SmemDate date;
 
 	text = trim(text);
 	if (read_fixdate(text, &date) || read_asctime(text, &date))
@@ -190,7 +192,7 @@ smem_http_date(SmemStr text, int64_t now_s, int64_t *at_s)
 static bool
 read_seconds(SmemStr s, int64_t *delay_s)
 {
-	int64_t		v = 0;
+	int64_t v = 0;
 
 	if (s.len == 0)
 		return false;
@@ -208,7 +210,7 @@ read_seconds(SmemStr s, int64_t *delay_s)
 bool
 smem_retry_after(SmemStr text, int64_t now_s, int64_t *delay_s)
 {
-	int64_t		at_s;
+	int64_t at_s;
 
 	text = trim(text);
 	if (!read_seconds(text, delay_s))

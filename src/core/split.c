@@ -27,7 +27,7 @@ smem_split_passed(SmemSplit *split)
 uint32_t
 smem_split_failed(SmemSplit *split)
 {
-	uint32_t	unasked = split->rows - split->tried;
+	uint32_t unasked = split->rows - split->tried;
 
 	assert(split->tried > 1);
 	split->rows = split->tried;

@@ -18,9 +18,9 @@
 
 typedef struct SmemSplit
 {
-	uint32_t	rows;			/* that the batch has */
-	uint32_t	tried;			/* of them, from the first, in the request */
-	bool		guilty;			/* there is a bad row among them */
+	uint32_t rows;	 /* that the batch has */
+	uint32_t tried;	 /* of them, from the first, in the request */
+	bool	 guilty; /* there is a bad row among them */
 } SmemSplit;
 
 extern void smem_split_begin(SmemSplit *split, uint32_t rows);

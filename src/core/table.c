@@ -16,8 +16,8 @@ mix(uint64_t h)
 uint64_t
 smem_hash(uint64_t seed, SmemStr s)
 {
-	uint64_t	h = mix(seed ^ (s.len * UINT64_C(0x9e3779b97f4a7c15)));
-	uint64_t	word;
+	uint64_t h = mix(seed ^ (s.len * UINT64_C(0x9e3779b97f4a7c15)));
+	uint64_t word;
 
 	while (s.len >= sizeof(word))
 	{
@@ -74,18 +74,18 @@ insert(SmemTable *table, SmemEntry *entry)
 static bool
 grow(SmemTable *table)
 {
-	SmemTable	bigger = {.size = table->size ? table->size * 2 : SMEM_TABLE_FIRST,.n = table->n};
+	SmemTable bigger = {.size = table->size ? table->size * 2 : SMEM_TABLE_FIRST, .n = table->n};
 
 	bigger.slots = smem_alloc(bigger.size * sizeof(*bigger.slots));
 	if (bigger.slots == NULL)
 		return false;
 	for (size_t i = 0; i < table->size; i++)
 	{
-		SmemEntry  *entry = table->slots[i];
+		SmemEntry *entry = table->slots[i];
 
 		while (entry != NULL)
 		{
-			SmemEntry  *next = entry->next;
+			SmemEntry *next = entry->next;
 
 			insert(&bigger, entry);
 			entry = next;

@@ -12,13 +12,13 @@
 typedef struct SmemEntry
 {
 	struct SmemEntry *next;
-	uint64_t	hash;
+	uint64_t		  hash;
 } SmemEntry;
 
 typedef struct SmemTable
 {
 	SmemEntry **slots;
-	size_t		size;			/* a power of two, or 0 */
+	size_t		size; /* a power of two, or 0 */
 	size_t		n;
 } SmemTable;
 

@@ -20,12 +20,12 @@
 typedef struct SmemPending
 {
 	struct SmemPending *prev;
-	struct SmemPending *next;	/* in the list, or in the list of free entries */
-	int64_t		id;
-	SmemEvent	event;
-	bool		handed;			/* the producer has it */
-	bool		suspect;		/* was refused together with others of its batch */
-	uint32_t	tries;			/* how often it was handed over */
+	struct SmemPending *next; /* in the list, or in the list of free entries */
+	int64_t				id;
+	SmemEvent			event;
+	bool				handed;	 /* the producer has it */
+	bool				suspect; /* was refused together with others of its batch */
+	uint32_t			tries;	 /* how often it was handed over */
 } SmemPending;
 
 typedef struct SmemBacklog
@@ -33,12 +33,12 @@ typedef struct SmemBacklog
 	SmemPending *pool;
 	SmemPending *first;
 	SmemPending *last;
-	SmemPending *unsent;		/* the first that was not handed over since the last rewind */
+	SmemPending *unsent; /* the first that was not handed over since the last rewind */
 	SmemPending *free;
-	uint32_t	count;
-	uint32_t	handed;
-	uint32_t	suspects;
-	size_t		bytes;
+	uint32_t	 count;
+	uint32_t	 handed;
+	uint32_t	 suspects;
+	size_t		 bytes;
 } SmemBacklog;
 
 extern bool smem_backlog_init(SmemBacklog *rows);

@@ -54,74 +54,74 @@ typedef enum SmemVerdict
 typedef struct SmemJudgement
 {
 	SmemVerdict verdict;
-	char		class[SMEM_BRAIN_CLASS];	/* short and stable */
-	char		reason[SMEM_BRAIN_REASON];	/* for people */
-	SmemStr		detail;			/* what the answer says itself: checked JSON, or absent */
+	char class[SMEM_BRAIN_CLASS];	   /* short and stable */
+	char	reason[SMEM_BRAIN_REASON]; /* for people */
+	SmemStr detail;					   /* what the answer says itself: checked JSON, or absent */
 } SmemJudgement;
 
 /* What the answer says of one row. */
 typedef struct SmemBrainResult
 {
-	bool		found;
-	SmemStr		coordinate;		/* JSON as given, or absent */
-	SmemStr		request_id;		/* a JSON string, or absent */
+	bool	found;
+	SmemStr coordinate; /* JSON as given, or absent */
+	SmemStr request_id; /* a JSON string, or absent */
 } SmemBrainResult;
 
 /* Rows that are sent together, from being taken until each has an outcome or is put back. */
 typedef struct SmemBatch
 {
-	SmemNode	node;			/* among those that wait, or are on the wire */
+	SmemNode		  node; /* among those that wait, or are on the wire */
 	struct SmemBrain *brain;
-	SmemSplit	split;			/* split.rows are left, split.tried go in the next request */
-	SmemBrainForm form;			/* of the request on the wire */
-	uint32_t	failures;		/* requests that failed in doubt */
-	uint64_t	passed_mark;	/* brain->passed when the last of them did */
-	SmemTime	due;			/* waits until then, while the circuit is closed */
-	SmemTime	sent_at;
-	uint32_t	largest;		/* part that passed after the whole had failed */
-	bool		waits;
-	bool		probe;
-	bool		condemned;		/* a row of it was found bad */
-	SmemItem   *items[];
+	SmemSplit		  split;	   /* split.rows are left, split.tried go in the next request */
+	SmemBrainForm	  form;		   /* of the request on the wire */
+	uint32_t		  failures;	   /* requests that failed in doubt */
+	uint64_t		  passed_mark; /* brain->passed when the last of them did */
+	SmemTime		  due;		   /* waits until then, while the circuit is closed */
+	SmemTime		  sent_at;
+	uint32_t		  largest; /* part that passed after the whole had failed */
+	bool			  waits;
+	bool			  probe;
+	bool			  condemned; /* a row of it was found bad */
+	SmemItem		 *items[];
 } SmemBatch;
 
 typedef struct SmemBrain
 {
-	SmemHost   *host;
-	SmemHttp   *http;
-	SmemLanes  *lanes;
-	SmemSecret	token;
+	SmemHost  *host;
+	SmemHttp  *http;
+	SmemLanes *lanes;
+	SmemSecret token;
 
 	/* settings */
-	SmemBuf		url[SMEM_BRAIN_FORMS];
-	SmemTime	timeout;
-	uint32_t	concurrency;
-	SmemTake	take;
-	SmemRetry	retry;
-	bool		usable;			/* there is something to send to; else settings_error says why not */
-	SmemError	settings_error;
-	SmemTime	check_due;		/* when the token's file is looked at again */
+	SmemBuf	  url[SMEM_BRAIN_FORMS];
+	SmemTime  timeout;
+	uint32_t  concurrency;
+	SmemTake  take;
+	SmemRetry retry;
+	bool	  usable; /* there is something to send to; else settings_error says why not */
+	SmemError settings_error;
+	SmemTime  check_due; /* when the token's file is looked at again */
 
-	SmemBreaker brk;
-	SmemBrainForm form;			/* the one that is used */
-	uint32_t	forms_refused;	/* in a row */
-	SmemList	waiting;		/* batches, those that may go first in front */
-	uint32_t	waiting_count;
-	SmemTime	waiting_next;	/* none of them is due before */
-	SmemList	on_wire;
-	uint32_t	in_flight;
-	bool		probed_waiting; /* the last probe was a batch that had waited */
-	uint64_t	passed;			/* requests that passed */
-	uint64_t	retries;
-	SmemTime	slowest;		/* answer of late, fading */
-	uint32_t	items_limit;	/* what the service was found to take at once */
-	uint32_t	passes_in_row;	/* since items_limit was last changed */
-	bool		failing;		/* last_error is worth showing */
-	char		last_error[SMEM_BRAIN_REASON];
+	SmemBreaker	  brk;
+	SmemBrainForm form;			 /* the one that is used */
+	uint32_t	  forms_refused; /* in a row */
+	SmemList	  waiting;		 /* batches, those that may go first in front */
+	uint32_t	  waiting_count;
+	SmemTime	  waiting_next; /* none of them is due before */
+	SmemList	  on_wire;
+	uint32_t	  in_flight;
+	bool		  probed_waiting; /* the last probe was a batch that had waited */
+	uint64_t	  passed;		  /* requests that passed */
+	uint64_t	  retries;
+	SmemTime	  slowest;		 /* answer of late, fading */
+	uint32_t	  items_limit;	 /* what the service was found to take at once */
+	uint32_t	  passes_in_row; /* since items_limit was last changed */
+	bool		  failing;		 /* last_error is worth showing */
+	char		  last_error[SMEM_BRAIN_REASON];
 
 	/* used within one call */
-	SmemBuf		scratch;
-	SmemBrainResult *results;	/* as many as a batch may have items */
+	SmemBuf			 scratch;
+	SmemBrainResult *results; /* as many as a batch may have items */
 } SmemBrain;
 
 /* brain_request.c: fills in the call for the next request; false when out of memory. */
@@ -134,8 +134,8 @@ extern void smem_brain_judge(const SmemHttpAnswer *answer, SmemJudgement *judgem
  * Finds the rows' results in the body of an answer that passed; returns how
  * many were found, or -1 with a judgement where the body is not the contract.
  */
-extern int	smem_brain_results(SmemStr body, SmemBrainForm form, SmemItem **items, uint32_t n,
-							   SmemBrainResult *results, SmemJudgement *judgement);
+extern int smem_brain_results(SmemStr body, SmemBrainForm form, SmemItem **items, uint32_t n,
+							  SmemBrainResult *results, SmemJudgement *judgement);
 
 /* Appends what the answer says, where it quotes nothing of the row. */
 extern void smem_brain_explain(SmemJudgement *judgement, const SmemItem *item);

@@ -9,14 +9,13 @@
 #include "core/encode.h"
 #include "core/json.h"
 
-#define SMEM_COORDINATE_MAX 16384	/* a longer one is left out of the receipt */
+#define SMEM_COORDINATE_MAX 16384 /* a longer one is left out of the receipt */
 #define SMEM_REQUEST_ID_MAX 1024
 #define SMEM_DETAIL_MAX 200
-#define SMEM_QUOTE 16			/* so many bytes of a row in an answer's words are a quotation */
+#define SMEM_QUOTE 16 /* so many bytes of a row in an answer's words are a quotation */
 
 static void
-set_judgement(SmemJudgement *judgement, SmemVerdict verdict, const char *class,
-			  const char *reason)
+set_judgement(SmemJudgement *judgement, SmemVerdict verdict, const char *class, const char *reason)
 {
 	judgement->verdict = verdict;
 	snprintf(judgement->class, sizeof(judgement->class), "%s", class);
@@ -45,8 +44,8 @@ judge_fault(const SmemHttpAnswer *answer, SmemJudgement *judgement)
 			break;
 		default:
 			set_judgement(judgement, SMEM_VERDICT_SINK, "unreachable", "");
-			snprintf(judgement->reason, sizeof(judgement->reason),
-					 "could not reach service: %s", answer->error);
+			snprintf(judgement->reason, sizeof(judgement->reason), "could not reach service: %s",
+					 answer->error);
 	}
 }
 
@@ -80,11 +79,11 @@ static SmemStr
 find_detail(SmemStr value, int depth)
 {
 	static const char *const names[] = {"detail", "error", "message", "msg"};
-	SmemStr		none = {NULL, 0};
-	SmemJsonWalk walk;
-	SmemStr		name;
-	SmemStr		member;
-	SmemStr		found;
+	SmemStr					 none = {NULL, 0};
+	SmemJsonWalk			 walk;
+	SmemStr					 name;
+	SmemStr					 member;
+	SmemStr					 found;
 
 	if (smem_json_is_string(value))
 		return depth > 0 ? value : none;
@@ -111,7 +110,7 @@ find_detail(SmemStr value, int depth)
 void
 smem_brain_judge(const SmemHttpAnswer *answer, SmemJudgement *judgement)
 {
-	SmemStr		value;
+	SmemStr value;
 
 	judgement->detail.data = NULL;
 	judgement->detail.len = 0;
@@ -158,9 +157,9 @@ blank_controls(char *p, size_t n)
 void
 smem_brain_explain(SmemJudgement *judgement, const SmemItem *item)
 {
-	size_t		at = strlen(judgement->reason);
-	SmemBuf		buf;
-	SmemStr		words;
+	size_t	at = strlen(judgement->reason);
+	SmemBuf buf;
+	SmemStr words;
 
 	if (!smem_str_present(judgement->detail) || judgement->detail.len > 64 * 1024)
 		return;
@@ -184,13 +183,13 @@ smem_brain_explain(SmemJudgement *judgement, const SmemItem *item)
 /* What is needed of an answer, or of one of its results. */
 typedef struct SmemBrainMembers
 {
-	SmemStr		ok;
-	SmemStr		success;
-	SmemStr		key;
-	SmemStr		results;
-	SmemStr		coordinate;
-	SmemStr		coord;
-	SmemStr		request_id;
+	SmemStr ok;
+	SmemStr success;
+	SmemStr key;
+	SmemStr results;
+	SmemStr coordinate;
+	SmemStr coord;
+	SmemStr request_id;
 } SmemBrainMembers;
 
 static bool
@@ -198,9 +197,9 @@ read_members(SmemStr object, SmemBrainMembers *members)
 {
 	const struct
 	{
-		SmemStr		name;
-		SmemStr    *value;
-	}			wanted[] = {
+		SmemStr	 name;
+		SmemStr *value;
+	} wanted[] = {
 		{{"ok", 2}, &members->ok},
 		{{"success", 7}, &members->success},
 		{{"key", 3}, &members->key},
@@ -210,8 +209,8 @@ read_members(SmemStr object, SmemBrainMembers *members)
 		{{"request_id", 10}, &members->request_id},
 	};
 	SmemJsonWalk walk;
-	SmemStr		name;
-	SmemStr		value;
+	SmemStr		 name;
+	SmemStr		 value;
 
 	memset(members, 0, sizeof(*members));
 	if (!smem_json_object(object, &walk))
@@ -234,8 +233,8 @@ static void
 fill_result(SmemBrainResult *result, const SmemBrainMembers *members)
 {
 	result->found = true;
-	result->coordinate = smem_str_present(members->coordinate) ? members->coordinate :
-		members->coord;
+	result->coordinate =
+		smem_str_present(members->coordinate) ? members->coordinate : members->coord;
 	result->request_id = members->request_id;
 }
 
@@ -245,7 +244,7 @@ match_key(SmemStr key, SmemItem **items, uint32_t n, uint32_t next)
 {
 	for (uint32_t i = 0; i < n; i++)
 	{
-		uint32_t	at = (next + i) % n;
+		uint32_t at = (next + i) % n;
 
 		if (smem_json_equals(key, items[at]->row.key))
 			return at;
@@ -257,16 +256,16 @@ static int
 read_batch_results(SmemStr array, SmemItem **items, uint32_t n, SmemBrainResult *results)
 {
 	SmemJsonWalk walk;
-	SmemStr		element;
-	uint32_t	next = 0;
-	int			found = 0;
+	SmemStr		 element;
+	uint32_t	 next = 0;
+	int			 found = 0;
 
 	if (!smem_json_array(array, &walk))
 		return -1;
 	while (smem_json_element(&walk, &element))
 	{
 		SmemBrainMembers members;
-		uint32_t	at;
+		uint32_t		 at;
 
 		if (!read_members(element, &members) || !smem_json_is_string(members.key))
 			continue;
@@ -285,14 +284,12 @@ read_batch_results(SmemStr array, SmemItem **items, uint32_t n, SmemBrainResult 
 static int
 read_single_result(const SmemBrainMembers *members, SmemItem **items, SmemBrainResult *results)
 {
-	bool		claims = smem_json_is(members->ok, "true") ||
-		smem_json_is(members->success, "true") || smem_str_present(members->coordinate) ||
-		smem_str_present(members->coord);
+	bool claims = smem_json_is(members->ok, "true") || smem_json_is(members->success, "true") ||
+				  smem_str_present(members->coordinate) || smem_str_present(members->coord);
 
 	if (!claims)
 		return -1;
-	if (smem_json_is_string(members->key) &&
-		!smem_json_equals(members->key, items[0]->row.key))
+	if (smem_json_is_string(members->key) && !smem_json_equals(members->key, items[0]->row.key))
 		return 0;
 	fill_result(&results[0], members);
 	return 1;
@@ -303,8 +300,8 @@ smem_brain_results(SmemStr body, SmemBrainForm form, SmemItem **items, uint32_t 
 				   SmemBrainResult *results, SmemJudgement *judgement)
 {
 	SmemBrainMembers members;
-	SmemStr		value;
-	int			found = -1;
+	SmemStr			 value;
+	int				 found = -1;
 
 	memset(results, 0, n * sizeof(*results));
 	if (!smem_json_check(body, &value) || !read_members(value, &members))

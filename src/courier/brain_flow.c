@@ -19,8 +19,8 @@
 #include <string.h>
 
 #define SMEM_PROBE_TIMEOUT (900 * SMEM_MSEC)
-#define SMEM_PROBE_PATIENT 32	/* one probe in so many has the full time */
-#define SMEM_PROBE_SMALL 3		/* after so many failed probes, one row is enough to ask */
+#define SMEM_PROBE_PATIENT 32 /* one probe in so many has the full time */
+#define SMEM_PROBE_SMALL 3	  /* after so many failed probes, one row is enough to ask */
 #define SMEM_CHECK_GAP SMEM_SEC
 
 static void
@@ -42,7 +42,7 @@ smem_brain_free_batch(SmemBatch *batch)
 void
 smem_brain_wait(SmemBatch *batch, SmemTime due)
 {
-	SmemBrain  *brain = batch->brain;
+	SmemBrain *brain = batch->brain;
 
 	batch->due = due;
 	batch->waits = true;
@@ -57,8 +57,8 @@ smem_brain_wait(SmemBatch *batch, SmemTime due)
 void
 smem_brain_put_back(SmemBatch *batch, uint32_t n)
 {
-	SmemBrain  *brain = batch->brain;
-	uint32_t	keep = batch->split.rows - n;
+	SmemBrain *brain = batch->brain;
+	uint32_t   keep = batch->split.rows - n;
 
 	smem_lanes_put_back(brain->lanes, batch->items + keep, n, brain->host->now);
 	batch->split.rows = keep;
@@ -69,12 +69,12 @@ smem_brain_put_back(SmemBatch *batch, uint32_t n)
 void
 smem_brain_release_waiting(SmemBrain *brain)
 {
-	SmemNode   *node = smem_list_first(&brain->waiting);
+	SmemNode *node = smem_list_first(&brain->waiting);
 
 	brain->waiting_next = brain->host->now;
 	while (node != NULL)
 	{
-		SmemBatch  *batch = SMEM_HOLDER(node, SmemBatch, node);
+		SmemBatch *batch = SMEM_HOLDER(node, SmemBatch, node);
 
 		node = smem_list_after(&brain->waiting, node);
 		batch->due = brain->host->now;
@@ -94,15 +94,15 @@ circuit_closed(const SmemBrain *brain)
 static SmemBatch *
 find_waiting(SmemBrain *brain)
 {
-	SmemTime	now = brain->host->now;
-	SmemTime	next = SMEM_TIME_NEVER;
-	SmemNode   *node = smem_list_first(&brain->waiting);
+	SmemTime  now = brain->host->now;
+	SmemTime  next = SMEM_TIME_NEVER;
+	SmemNode *node = smem_list_first(&brain->waiting);
 
 	if (circuit_closed(brain) && brain->waiting_next > now)
 		return NULL;
 	for (; node != NULL; node = smem_list_after(&brain->waiting, node))
 	{
-		SmemBatch  *batch = SMEM_HOLDER(node, SmemBatch, node);
+		SmemBatch *batch = SMEM_HOLDER(node, SmemBatch, node);
 
 		if (batch->due <= now || !circuit_closed(brain))
 			return batch;
@@ -115,7 +115,7 @@ find_waiting(SmemBrain *brain)
 static SmemBatch *
 take_waiting(SmemBrain *brain)
 {
-	SmemBatch  *batch;
+	SmemBatch *batch;
 
 	while ((batch = find_waiting(brain)) != NULL)
 	{
@@ -131,7 +131,7 @@ take_waiting(SmemBrain *brain)
 static SmemTake
 size_batch(const SmemBrain *brain)
 {
-	SmemTake	take = brain->take;
+	SmemTake take = brain->take;
 
 	if (brain->items_limit < take.items)
 		take.items = brain->items_limit;
@@ -143,10 +143,10 @@ size_batch(const SmemBrain *brain)
 static SmemBatch *
 take_fresh(SmemBrain *brain)
 {
-	SmemTake	take = size_batch(brain);
-	SmemTime	now = brain->host->now;
-	SmemBatch  *batch;
-	uint32_t	n;
+	SmemTake   take = size_batch(brain);
+	SmemTime   now = brain->host->now;
+	SmemBatch *batch;
+	uint32_t   n;
 
 	if (smem_lanes_next(brain->lanes, now) > now)
 		return NULL;
@@ -172,8 +172,8 @@ take_fresh(SmemBrain *brain)
 static SmemBatch *
 next_batch(SmemBrain *brain)
 {
-	bool		waiting_first = circuit_closed(brain) || !brain->probed_waiting;
-	SmemBatch  *batch = waiting_first ? take_waiting(brain) : take_fresh(brain);
+	bool	   waiting_first = circuit_closed(brain) || !brain->probed_waiting;
+	SmemBatch *batch = waiting_first ? take_waiting(brain) : take_fresh(brain);
 
 	brain->probed_waiting = waiting_first;
 	if (batch != NULL)
@@ -185,8 +185,8 @@ next_batch(SmemBrain *brain)
 static SmemTime
 choose_timeout(const SmemBrain *brain, bool probe)
 {
-	uint32_t	probes = brain->brk.probes;
-	SmemTime	timeout;
+	uint32_t probes = brain->brk.probes;
+	SmemTime timeout;
 
 	if (!probe || probes % SMEM_PROBE_PATIENT == SMEM_PROBE_PATIENT - 1)
 		return brain->timeout;
@@ -200,7 +200,7 @@ choose_timeout(const SmemBrain *brain, bool probe)
 static void
 count_retry(SmemBrain *brain, SmemBatch *batch)
 {
-	bool		again = false;
+	bool again = false;
 
 	for (uint32_t i = 0; i < batch->split.tried; i++)
 	{
@@ -232,7 +232,7 @@ start_call(SmemBrain *brain, SmemBatch *batch)
 static void
 send_batch(SmemBrain *brain, SmemBatch *batch)
 {
-	static const SmemHttpAnswer local = {.fault = SMEM_HTTP_LOCAL,.retry_after_s = -1};
+	static const SmemHttpAnswer local = {.fault = SMEM_HTTP_LOCAL, .retry_after_s = -1};
 
 	smem_breaker_admit(&brain->brk, brain->host->now);
 	batch->probe = brain->brk.state == SMEM_BREAKER_HALF_OPEN;
@@ -249,8 +249,8 @@ send_batch(SmemBrain *brain, SmemBatch *batch)
 static bool
 check_settings(SmemBrain *brain)
 {
-	SmemTime	now = brain->host->now;
-	bool		changed;
+	SmemTime now = brain->host->now;
+	bool	 changed;
 
 	if (smem_buf_len(&brain->url[SMEM_BRAIN_BATCH]) == 0 || now < brain->check_due)
 		return brain->usable;
@@ -265,8 +265,8 @@ check_settings(SmemBrain *brain)
 static SmemTime
 next_work(const SmemBrain *brain)
 {
-	SmemTime	now = brain->host->now;
-	SmemTime	waiting = circuit_closed(brain) ? brain->waiting_next : now;
+	SmemTime now = brain->host->now;
+	SmemTime waiting = circuit_closed(brain) ? brain->waiting_next : now;
 
 	if (brain->waiting_count == 0)
 		waiting = SMEM_TIME_NEVER;
@@ -276,16 +276,16 @@ next_work(const SmemBrain *brain)
 SmemTime
 smem_brain_dispatch(SmemBrain *brain)
 {
-	SmemTime	now = brain->host->now;
-	SmemTime	work = next_work(brain);
-	SmemBatch  *batch;
+	SmemTime   now = brain->host->now;
+	SmemTime   work = next_work(brain);
+	SmemBatch *batch;
 
 	if (work == SMEM_TIME_NEVER)
 		return SMEM_TIME_NEVER;
 	if (!check_settings(brain))
 		return brain->check_due > now ? brain->check_due : SMEM_TIME_NEVER;
-	while (brain->in_flight < brain->concurrency &&
-		   smem_breaker_would_admit(&brain->brk, now) && (batch = next_batch(brain)) != NULL)
+	while (brain->in_flight < brain->concurrency && smem_breaker_would_admit(&brain->brk, now) &&
+		   (batch = next_batch(brain)) != NULL)
 		send_batch(brain, batch);
 	if (brain->in_flight >= brain->concurrency)
 		return SMEM_TIME_NEVER;

@@ -20,14 +20,14 @@
 #define SMEM_PAUSE_MIN (50 * SMEM_MSEC)
 
 #define SMEM_THROTTLE_MIN (50 * SMEM_MSEC)
-#define SMEM_FADE 16			/* part of the slowest answer that each quicker one forgets */
-#define SMEM_LIMIT_PASSES 256	/* requests that pass before a larger batch is tried again */
+#define SMEM_FADE 16		  /* part of the slowest answer that each quicker one forgets */
+#define SMEM_LIMIT_PASSES 256 /* requests that pass before a larger batch is tried again */
 
 static void
 emit(SmemBrain *brain, const SmemItem *item, SmemOutcomeKind kind, SmemStr receipt,
 	 const SmemJudgement *judgement)
 {
-	SmemOutcome out = {.id = item->row.id,.kind = (uint8_t) kind,.receipt = receipt};
+	SmemOutcome out = {.id = item->row.id, .kind = (uint8_t) kind, .receipt = receipt};
 
 	if (judgement != NULL)
 	{
@@ -41,7 +41,7 @@ emit(SmemBrain *brain, const SmemItem *item, SmemOutcomeKind kind, SmemStr recei
 static void
 follow_circuit(SmemBrain *brain, SmemBreakerState before)
 {
-	bool		closed = brain->brk.state == SMEM_BREAKER_CLOSED;
+	bool closed = brain->brk.state == SMEM_BREAKER_CLOSED;
 
 	smem_lanes_set_patient(brain->lanes, !closed);
 	if (closed && before != SMEM_BREAKER_CLOSED)
@@ -76,8 +76,8 @@ static SmemTime
 choose_pause(const SmemBatch *batch)
 {
 	const SmemBrain *brain = batch->brain;
-	SmemTime	gap = SMEM_PROBE_GAP / 2 + (SmemTime) (smem_random() % (SMEM_PROBE_GAP / 2));
-	SmemTime	pause = smem_retry_delay(&brain->retry, brain->brk.probes + 1, smem_random());
+	SmemTime		 gap = SMEM_PROBE_GAP / 2 + (SmemTime) (smem_random() % (SMEM_PROBE_GAP / 2));
+	SmemTime		 pause = smem_retry_delay(&brain->retry, brain->brk.probes + 1, smem_random());
 
 	if (batch->probe)
 		gap -= brain->host->now - batch->sent_at;
@@ -90,8 +90,7 @@ note_failure(SmemBrain *brain, const SmemBatch *batch, SmemBreakerFailure failur
 {
 	SmemBreakerState before = brain->brk.state;
 
-	smem_breaker_failure(&brain->brk, brain->host->now, choose_pause(batch), failure,
-						 batch->probe);
+	smem_breaker_failure(&brain->brk, brain->host->now, choose_pause(batch), failure, batch->probe);
 	brain->failing = true;
 	snprintf(brain->last_error, sizeof(brain->last_error), "%s", judgement->reason);
 	follow_circuit(brain, before);
@@ -101,9 +100,9 @@ note_failure(SmemBrain *brain, const SmemBatch *batch, SmemBreakerFailure failur
 static void
 condemn(SmemBatch *batch, SmemOutcomeKind kind, SmemJudgement *judgement)
 {
-	SmemBrain  *brain = batch->brain;
-	SmemItem   *item = batch->items[0];
-	SmemStr		none = {NULL, 0};
+	SmemBrain *brain = batch->brain;
+	SmemItem  *item = batch->items[0];
+	SmemStr	   none = {NULL, 0};
 
 	batch->condemned = true;
 	smem_brain_explain(judgement, item);
@@ -122,7 +121,7 @@ condemn(SmemBatch *batch, SmemOutcomeKind kind, SmemJudgement *judgement)
 static void
 halve(SmemBatch *batch)
 {
-	uint32_t	unasked = smem_split_failed(&batch->split);
+	uint32_t unasked = smem_split_failed(&batch->split);
 
 	if (unasked > 0)
 	{
@@ -139,10 +138,10 @@ halve(SmemBatch *batch)
 static void
 settle_doubt(SmemBatch *batch, SmemJudgement *judgement)
 {
-	SmemBrain  *brain = batch->brain;
-	bool		closed = brain->brk.state == SMEM_BREAKER_CLOSED;
-	bool		others_passed = brain->passed > batch->passed_mark;
-	uint32_t	doubts = batch->items[0]->row.attempts > 0 ? SMEM_DOUBTS_AGAIN : SMEM_DOUBTS;
+	SmemBrain *brain = batch->brain;
+	bool	   closed = brain->brk.state == SMEM_BREAKER_CLOSED;
+	bool	   others_passed = brain->passed > batch->passed_mark;
+	uint32_t   doubts = batch->items[0]->row.attempts > 0 ? SMEM_DOUBTS_AGAIN : SMEM_DOUBTS;
 
 	batch->failures++;
 	batch->passed_mark = brain->passed;
@@ -160,14 +159,13 @@ settle_doubt(SmemBatch *batch, SmemJudgement *judgement)
 		smem_brain_put_back(batch, batch->split.rows);
 	else
 		smem_brain_wait(batch, brain->host->now +
-						smem_retry_delay(&brain->retry, batch->failures, smem_random()));
+								   smem_retry_delay(&brain->retry, batch->failures, smem_random()));
 }
 
 static void
-meet_sink_trouble(SmemBatch *batch, const SmemHttpAnswer *answer,
-				  const SmemJudgement *judgement)
+meet_sink_trouble(SmemBatch *batch, const SmemHttpAnswer *answer, const SmemJudgement *judgement)
 {
-	SmemBrain  *brain = batch->brain;
+	SmemBrain *brain = batch->brain;
 
 	note_failure(brain, batch, SMEM_BREAKER_CERTAIN, judgement);
 	if (answer->status == 503 && answer->retry_after_s > 0)
@@ -179,21 +177,21 @@ meet_sink_trouble(SmemBatch *batch, const SmemHttpAnswer *answer,
 }
 
 static void
-meet_tenant_trouble(SmemBatch *batch, const SmemHttpAnswer *answer,
-					const SmemJudgement *judgement)
+meet_tenant_trouble(SmemBatch *batch, const SmemHttpAnswer *answer, const SmemJudgement *judgement)
 {
-	SmemBrain  *brain = batch->brain;
-	SmemTime	now = brain->host->now;
-	uint32_t	times = smem_lanes_throttled(brain->lanes, batch->items[0], now);
-	SmemTime	delay = answer->retry_after_s >= 0 ? answer->retry_after_s * SMEM_SEC :
-		smem_retry_delay(&brain->retry, times, smem_random());
+	SmemBrain *brain = batch->brain;
+	SmemTime   now = brain->host->now;
+	uint32_t   times = smem_lanes_throttled(brain->lanes, batch->items[0], now);
+	SmemTime   delay = answer->retry_after_s >= 0
+						   ? answer->retry_after_s * SMEM_SEC
+						   : smem_retry_delay(&brain->retry, times, smem_random());
 
 	if (smem_lanes_all_throttled(brain->lanes))
 		note_failure(brain, batch, SMEM_BREAKER_CERTAIN, judgement);
 	else
 		note_alive(brain);
-	smem_lanes_hold(brain->lanes, batch->items[0],
-					now + smem_time_max(delay, SMEM_THROTTLE_MIN), now);
+	smem_lanes_hold(brain->lanes, batch->items[0], now + smem_time_max(delay, SMEM_THROTTLE_MIN),
+					now);
 	smem_brain_put_back(batch, batch->split.rows);
 }
 
@@ -214,7 +212,7 @@ meet_row_trouble(SmemBatch *batch, SmemJudgement *judgement)
 static void
 meet_unknown_form(SmemBatch *batch, const SmemHttpAnswer *answer, SmemJudgement *judgement)
 {
-	SmemBrain  *brain = batch->brain;
+	SmemBrain *brain = batch->brain;
 
 	/* Of the requests that were on the wire together, the first one moved on for all. */
 	if (batch->form == brain->form)
@@ -243,14 +241,14 @@ meet_unknown_form(SmemBatch *batch, const SmemHttpAnswer *answer, SmemJudgement 
 static uint32_t
 deliver(SmemBatch *batch)
 {
-	SmemBrain  *brain = batch->brain;
-	uint32_t	tried = batch->split.tried;
-	uint32_t	left = 0;
+	SmemBrain *brain = batch->brain;
+	uint32_t   tried = batch->split.tried;
+	uint32_t   left = 0;
 
 	smem_lanes_passed(brain->lanes, batch->items[0]);
 	for (uint32_t i = 0; i < tried; i++)
 	{
-		SmemItem   *item = batch->items[i];
+		SmemItem *item = batch->items[i];
 
 		if (!brain->results[i].found)
 		{
@@ -282,9 +280,9 @@ learn_limit(SmemBatch *batch)
 static void
 meet_pass(SmemBatch *batch, SmemTime took, SmemJudgement *judgement)
 {
-	SmemBrain  *brain = batch->brain;
-	uint32_t	rest = batch->split.rows - batch->split.tried;
-	uint32_t	left;
+	SmemBrain *brain = batch->brain;
+	uint32_t   rest = batch->split.rows - batch->split.tried;
+	uint32_t   left;
 
 	if (batch->split.guilty && batch->split.tried > batch->largest)
 		batch->largest = batch->split.tried;
@@ -313,8 +311,8 @@ meet_pass(SmemBatch *batch, SmemTime took, SmemJudgement *judgement)
 void
 smem_brain_ended(void *arg, const SmemHttpAnswer *answer)
 {
-	SmemBatch  *batch = arg;
-	SmemBrain  *brain = batch->brain;
+	SmemBatch	 *batch = arg;
+	SmemBrain	 *brain = batch->brain;
 	SmemJudgement judgement;
 
 	brain->in_flight--;

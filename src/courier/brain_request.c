@@ -75,8 +75,8 @@ static void
 put_keys_hash(SmemBuf *buf, SmemItem **items, uint32_t n)
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned int len = 0;
-	size_t		start = smem_buf_len(buf);
+	unsigned int  len = 0;
+	size_t		  start = smem_buf_len(buf);
 
 	/* Joined behind the header's name, hashed there, and replaced by the hash. */
 	for (uint32_t i = 0; i < n; i++)
@@ -110,7 +110,7 @@ is_header_text(SmemStr s)
 static SmemStr
 find_traceparent(SmemItem **items, uint32_t n)
 {
-	SmemStr		none = {NULL, 0};
+	SmemStr none = {NULL, 0};
 
 	for (uint32_t i = 0; i < n; i++)
 	{
@@ -124,7 +124,7 @@ find_traceparent(SmemItem **items, uint32_t n)
 static bool
 add_line(SmemHttpCall *call, SmemBuf *line)
 {
-	bool		ok = smem_http_header(call, smem_buf_text(line)) && !line->failed;
+	bool ok = smem_http_header(call, smem_buf_text(line)) && !line->failed;
 
 	smem_buf_reset(line);
 	return ok;
@@ -133,7 +133,7 @@ add_line(SmemHttpCall *call, SmemBuf *line)
 static bool
 put_headers(SmemBrain *brain, SmemHttpCall *call, SmemItem **items, uint32_t n)
 {
-	SmemBuf    *line = &brain->scratch;
+	SmemBuf	   *line = &brain->scratch;
 	const char *token = smem_secret_text(&brain->token);
 	SmemStr		trace = find_traceparent(items, n);
 	char		uuid[SMEM_UUID_TEXT];
@@ -142,7 +142,7 @@ put_headers(SmemBrain *brain, SmemHttpCall *call, SmemItem **items, uint32_t n)
 	smem_random_uuid(uuid);
 	smem_buf_reset(line);
 	ok = smem_http_header(call, "Content-Type: application/json") &&
-		smem_http_header(call, "Accept: application/json");
+		 smem_http_header(call, "Accept: application/json");
 	smem_buf_puts(line, "X-Tenant-ID: ");
 	smem_encode_percent(line, items[0]->row.tenant);
 	ok = ok && add_line(call, line);
@@ -168,8 +168,8 @@ put_headers(SmemBrain *brain, SmemHttpCall *call, SmemItem **items, uint32_t n)
 bool
 smem_brain_request(SmemBatch *batch, SmemHttpCall *call)
 {
-	SmemBuf    *body = smem_http_body(call);
-	uint32_t	n = batch->split.tried;
+	SmemBuf *body = smem_http_body(call);
+	uint32_t n = batch->split.tried;
 
 	switch (batch->form)
 	{

@@ -23,7 +23,7 @@ smem_config_free(SmemConfig *config)
 static size_t
 keep_text(SmemConfig *config, SmemStr s)
 {
-	size_t		at = smem_buf_len(&config->text);
+	size_t at = smem_buf_len(&config->text);
 
 	smem_buf_append(&config->text, s.data, s.len);
 	smem_buf_putc(&config->text, '\0');
@@ -44,14 +44,14 @@ smem_config_add(SmemConfig *config, SmemStr name, SmemStr value)
 bool
 smem_config_read(SmemConfig *config, SmemReader *rd)
 {
-	uint32_t	n = smem_get_u32(rd);
+	uint32_t n = smem_get_u32(rd);
 
 	smem_buf_reset(&config->text);
 	config->n = 0;
 	for (uint32_t i = 0; i < n && !rd->bad; i++)
 	{
-		SmemStr		name = smem_get_str(rd);
-		SmemStr		value = smem_get_str(rd);
+		SmemStr name = smem_get_str(rd);
+		SmemStr value = smem_get_str(rd);
 
 		if (rd->bad || !smem_config_add(config, name, value))
 			return false;

@@ -16,10 +16,10 @@
 
 typedef struct SmemConfig
 {
-	SmemBuf		text;			/* names and values, each ended by a NUL */
-	size_t		name[SMEM_CONFIG_MAX];	/* where in text */
-	size_t		value[SMEM_CONFIG_MAX];
-	int			n;
+	SmemBuf text;				   /* names and values, each ended by a NUL */
+	size_t	name[SMEM_CONFIG_MAX]; /* where in text */
+	size_t	value[SMEM_CONFIG_MAX];
+	int		n;
 } SmemConfig;
 
 extern void smem_config_init(SmemConfig *config);
@@ -38,6 +38,6 @@ extern const char *smem_config_text(const SmemConfig *config, const char *name,
 /* The value as a number inside the range, or the fallback where it is absent or no number. */
 extern int64_t smem_config_int(const SmemConfig *config, const char *name, int64_t fallback,
 							   int64_t min, int64_t max);
-extern bool smem_config_bool(const SmemConfig *config, const char *name, bool fallback);
+extern bool	   smem_config_bool(const SmemConfig *config, const char *name, bool fallback);
 
 #endif

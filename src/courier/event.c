@@ -27,8 +27,8 @@ smem_event_free(SmemEvent *ev)
 static void
 put_number(SmemBuf *buf, int64_t v)
 {
-	char		text[24];
-	int			n = snprintf(text, sizeof(text), "%lld", (long long) v);
+	char text[24];
+	int	 n = snprintf(text, sizeof(text), "%lld", (long long) v);
 
 	smem_buf_append(buf, text, (size_t) n);
 }
@@ -47,8 +47,8 @@ put_member(SmemBuf *buf, const char *name, SmemStr s)
 static int64_t
 split_time(int64_t us, int *micros)
 {
-	int64_t		seconds = us / USEC_PER_SEC;
-	int			rest = (int) (us % USEC_PER_SEC);
+	int64_t seconds = us / USEC_PER_SEC;
+	int		rest = (int) (us % USEC_PER_SEC);
 
 	if (rest < 0)
 	{
@@ -63,11 +63,11 @@ split_time(int64_t us, int *micros)
 static void
 put_epoch(SmemBuf *buf, int64_t us)
 {
-	uint64_t	magnitude = us < 0 ? 0 - (uint64_t) us : (uint64_t) us;
-	char		text[32];
-	int			n = snprintf(text, sizeof(text), "%s%llu.%06u", us < 0 ? "-" : "",
-							 (unsigned long long) (magnitude / USEC_PER_SEC),
-							 (unsigned) (magnitude % USEC_PER_SEC));
+	uint64_t magnitude = us < 0 ? 0 - (uint64_t) us : (uint64_t) us;
+	char	 text[32];
+	int		 n = snprintf(text, sizeof(text), "%s%llu.%06u", us < 0 ? "-" : "",
+						  (unsigned long long) (magnitude / USEC_PER_SEC),
+						  (unsigned) (magnitude % USEC_PER_SEC));
 
 	smem_buf_append(buf, text, (size_t) n);
 }
@@ -75,11 +75,11 @@ put_epoch(SmemBuf *buf, int64_t us)
 static void
 put_rfc3339(SmemBuf *buf, int64_t us)
 {
-	int			micros;
-	time_t		seconds = (time_t) split_time(us, &micros);
-	struct tm	tm;
-	char		text[96];
-	int			n;
+	int		  micros;
+	time_t	  seconds = (time_t) split_time(us, &micros);
+	struct tm tm;
+	char	  text[96];
+	int		  n;
 
 	if (gmtime_r(&seconds, &tm) == NULL)
 		memset(&tm, 0, sizeof(tm));
@@ -91,7 +91,7 @@ put_rfc3339(SmemBuf *buf, int64_t us)
 static SmemSpan
 begin_span(const SmemBuf *buf)
 {
-	SmemSpan	span = {smem_buf_len(buf), 0};
+	SmemSpan span = {smem_buf_len(buf), 0};
 
 	return span;
 }
@@ -115,7 +115,7 @@ put_key(SmemEvent *ev, const SmemRow *row)
 static void
 put_value(SmemEvent *ev, const SmemRow *row)
 {
-	SmemBuf    *buf = &ev->text;
+	SmemBuf *buf = &ev->text;
 
 	ev->value = begin_span(buf);
 	smem_buf_puts(buf, "{\"type\":\"memory.write\",\"id\":");
@@ -157,8 +157,9 @@ bool
 smem_event_build(SmemEvent *ev, const SmemRow *row)
 {
 	/* Asked for at once: growing by doubling would copy a large payload many times. */
-	size_t		guess = row->payload.len + 2 * (row->tenant.len + row->session.len) + row->key.len +
-		row->role.len + row->persona.len + row->namespace.len + row->traceparent.len + 320;
+	size_t guess = row->payload.len + 2 * (row->tenant.len + row->session.len) + row->key.len +
+				   row->role.len + row->persona.len + row->namespace.len + row->traceparent.len +
+				   320;
 
 	smem_buf_reset(&ev->text);
 	(void) smem_buf_reserve(&ev->text, guess);
@@ -171,7 +172,7 @@ smem_event_build(SmemEvent *ev, const SmemRow *row)
 SmemStr
 smem_event_part(const SmemEvent *ev, SmemSpan span)
 {
-	SmemStr		s = {NULL, 0};
+	SmemStr s = {NULL, 0};
 
 	if (span.at == SMEM_EVENT_ABSENT)
 		return s;
@@ -183,16 +184,16 @@ smem_event_part(const SmemEvent *ev, SmemSpan span)
 int
 smem_event_headers(const SmemEvent *ev, SmemStr source, SmemEventHeader headers[SMEM_EVENT_HEADERS])
 {
-	int			n = 0;
+	int n = 0;
 
-	headers[n++] = (SmemEventHeader) {"ce_specversion", {"1.0", 3}};
-	headers[n++] = (SmemEventHeader) {"ce_id", smem_event_part(ev, ev->id)};
-	headers[n++] = (SmemEventHeader) {"ce_source", source};
-	headers[n++] = (SmemEventHeader) {"ce_type", {"memory.write", 12}};
-	headers[n++] = (SmemEventHeader) {"ce_time", smem_event_part(ev, ev->time)};
-	headers[n++] = (SmemEventHeader) {"content-type", {"application/json", 16}};
+	headers[n++] = (SmemEventHeader){"ce_specversion", {"1.0", 3}};
+	headers[n++] = (SmemEventHeader){"ce_id", smem_event_part(ev, ev->id)};
+	headers[n++] = (SmemEventHeader){"ce_source", source};
+	headers[n++] = (SmemEventHeader){"ce_type", {"memory.write", 12}};
+	headers[n++] = (SmemEventHeader){"ce_time", smem_event_part(ev, ev->time)};
+	headers[n++] = (SmemEventHeader){"content-type", {"application/json", 16}};
 	if (ev->traceparent.at != SMEM_EVENT_ABSENT)
-		headers[n++] = (SmemEventHeader) {"traceparent", smem_event_part(ev, ev->traceparent)};
+		headers[n++] = (SmemEventHeader){"traceparent", smem_event_part(ev, ev->traceparent)};
 	return n;
 }
 

@@ -19,20 +19,20 @@
 /* A part of an event's text; absent where at is SMEM_EVENT_ABSENT. */
 typedef struct SmemSpan
 {
-	size_t		at;
-	size_t		len;
+	size_t at;
+	size_t len;
 } SmemSpan;
 
 #define SMEM_EVENT_ABSENT ((size_t) -1)
 
 typedef struct SmemEvent
 {
-	SmemBuf		text;
-	SmemSpan	key;
-	SmemSpan	value;
-	SmemSpan	id;
-	SmemSpan	time;
-	SmemSpan	traceparent;
+	SmemBuf	 text;
+	SmemSpan key;
+	SmemSpan value;
+	SmemSpan id;
+	SmemSpan time;
+	SmemSpan traceparent;
 } SmemEvent;
 
 typedef struct SmemEventHeader

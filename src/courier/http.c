@@ -10,35 +10,35 @@
 #include "core/retry_after.h"
 
 #define SMEM_HTTP_BODY_MAX ((size_t) 64 * 1024 * 1024)
-#define SMEM_HTTP_KEEP ((size_t) 256 * 1024)	/* what an idle call's buffer may hold on to */
+#define SMEM_HTTP_KEEP ((size_t) 256 * 1024) /* what an idle call's buffer may hold on to */
 #define SMEM_HTTP_HEADER_MAX 64
 
 struct SmemHttp
 {
-	SmemHost   *host;
-	CURLM	   *multi;
-	SmemTime	timer;			/* when libcurl wants to be called */
-	size_t		max_answer_bytes;
-	SmemBuf		ca_file;
-	uint32_t	generation;		/* of the settings that calls are made with */
-	SmemList	idle;
-	SmemList	busy;
+	SmemHost *host;
+	CURLM	 *multi;
+	SmemTime  timer; /* when libcurl wants to be called */
+	size_t	  max_answer_bytes;
+	SmemBuf	  ca_file;
+	uint32_t  generation; /* of the settings that calls are made with */
+	SmemList  idle;
+	SmemList  busy;
 };
 
 struct SmemHttpCall
 {
-	SmemHttp   *http;
-	SmemNode	node;
-	uint32_t	generation;
-	CURL	   *easy;
+	SmemHttp		  *http;
+	SmemNode		   node;
+	uint32_t		   generation;
+	CURL			  *easy;
 	struct curl_slist *headers;
-	SmemBuf		body;
-	SmemBuf		answer;
-	char		retry_after[SMEM_HTTP_HEADER_MAX];
-	char		date[SMEM_HTTP_HEADER_MAX];
-	char		error[CURL_ERROR_SIZE];
-	SmemHttpDone done;
-	void	   *arg;
+	SmemBuf			   body;
+	SmemBuf			   answer;
+	char			   retry_after[SMEM_HTTP_HEADER_MAX];
+	char			   date[SMEM_HTTP_HEADER_MAX];
+	char			   error[CURL_ERROR_SIZE];
+	SmemHttpDone	   done;
+	void			  *arg;
 };
 
 static void check_ended(SmemHttp *http);
@@ -46,7 +46,7 @@ static void check_ended(SmemHttp *http);
 static void
 act(SmemHttp *http, curl_socket_t fd, int events)
 {
-	int			running;
+	int running;
 
 	curl_multi_socket_action(http->multi, fd, events, &running);
 	check_ended(http);
@@ -55,7 +55,7 @@ act(SmemHttp *http, curl_socket_t fd, int events)
 static void
 on_ready(void *arg, int fd, uint32_t events)
 {
-	int			flags = 0;
+	int flags = 0;
 
 	if (events & (EPOLLIN | EPOLLHUP))
 		flags |= CURL_CSELECT_IN;
@@ -69,8 +69,8 @@ on_ready(void *arg, int fd, uint32_t events)
 static int
 on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
-	SmemHttp   *http = arg;
-	uint32_t	events = 0;
+	SmemHttp *http = arg;
+	uint32_t  events = 0;
 
 	(void) easy;
 	(void) socket_arg;
@@ -89,7 +89,7 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 static int
 on_timer(CURLM *multi, long timeout_ms, void *arg)
 {
-	SmemHttp   *http = arg;
+	SmemHttp *http = arg;
 
 	(void) multi;
 	http->timer = timeout_ms < 0 ? SMEM_TIME_NEVER : http->host->now + timeout_ms * SMEM_MSEC;
@@ -99,7 +99,7 @@ on_timer(CURLM *multi, long timeout_ms, void *arg)
 SmemHttp *
 smem_http_open(SmemHost *host, size_t max_answer_bytes)
 {
-	SmemHttp   *http = smem_alloc(sizeof(*http));
+	SmemHttp *http = smem_alloc(sizeof(*http));
 
 	if (http == NULL || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 	{
@@ -139,7 +139,7 @@ free_call(SmemHttpCall *call)
 static void
 free_calls(SmemList *list)
 {
-	SmemNode   *node;
+	SmemNode *node;
 
 	while ((node = smem_list_first(list)) != NULL)
 	{
@@ -166,7 +166,7 @@ smem_http_close(SmemHttp *http)
 static void
 set_ca_file(SmemHttpCall *call)
 {
-	SmemBuf    *path = &call->http->ca_file;
+	SmemBuf *path = &call->http->ca_file;
 
 	if (smem_buf_len(path) > 0)
 		curl_easy_setopt(call->easy, CURLOPT_CAINFO, smem_buf_text(path));
@@ -199,7 +199,7 @@ on_body(char *bytes, size_t size, size_t n, void *arg)
 static void
 keep_header(const char *line, size_t len, const char *name, char *value)
 {
-	size_t		at = strlen(name);
+	size_t at = strlen(name);
 
 	if (len <= at || strncasecmp(line, name, at) != 0)
 		return;
@@ -215,7 +215,7 @@ static size_t
 on_header(char *line, size_t size, size_t n, void *arg)
 {
 	SmemHttpCall *call = arg;
-	size_t		len = size * n;
+	size_t		  len = size * n;
 
 	/* Another status line: what came before belongs to an interim answer. */
 	if (len > 5 && memcmp(line, "HTTP/", 5) == 0)
@@ -231,11 +231,11 @@ on_header(char *line, size_t size, size_t n, void *arg)
 static void
 set_options(SmemHttpCall *call)
 {
-	CURL	   *easy = call->easy;
+	CURL *easy = call->easy;
 
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);	/* never wait for a name server's thread */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* never wait for a name server's thread */
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(easy, CURLOPT_PROXY, "");
 	curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
@@ -282,7 +282,7 @@ new_call(SmemHttp *http)
 SmemHttpCall *
 smem_http_begin(SmemHttp *http)
 {
-	SmemNode   *node = smem_list_first(&http->idle);
+	SmemNode *node = smem_list_first(&http->idle);
 
 	if (node == NULL)
 		return new_call(http);
@@ -330,10 +330,10 @@ smem_http_cancel(SmemHttpCall *call)
 }
 
 bool
-smem_http_send(SmemHttpCall *call, const char *url, SmemTime timeout, bool fresh,
-			   SmemHttpDone done, void *arg)
+smem_http_send(SmemHttpCall *call, const char *url, SmemTime timeout, bool fresh, SmemHttpDone done,
+			   void *arg)
 {
-	CURL	   *easy = call->easy;
+	CURL *easy = call->easy;
 
 	call->done = done;
 	call->arg = arg;
@@ -362,7 +362,7 @@ smem_http_send(SmemHttpCall *call, const char *url, SmemTime timeout, bool fresh
 static SmemHttpFault
 name_fault(SmemHttpCall *call, CURLcode code)
 {
-	curl_off_t	connected = 0;
+	curl_off_t connected = 0;
 
 	switch (code)
 	{
@@ -395,8 +395,8 @@ name_fault(SmemHttpCall *call, CURLcode code)
 static int64_t
 read_retry_after(SmemHttpCall *call)
 {
-	int64_t		now_s = call->http->host->wall_us / SMEM_SEC;
-	int64_t		delay_s;
+	int64_t now_s = call->http->host->wall_us / SMEM_SEC;
+	int64_t delay_s;
 
 	if (call->retry_after[0] == '\0')
 		return -1;
@@ -408,8 +408,8 @@ static void
 end_call(SmemHttpCall *call, CURLcode code)
 {
 	SmemHttpAnswer answer = {.fault = name_fault(call, code)};
-	long		status = 0;
-	curl_off_t	took = 0;
+	long		   status = 0;
+	curl_off_t	   took = 0;
 
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME_T, &took);
@@ -427,12 +427,12 @@ end_call(SmemHttpCall *call, CURLcode code)
 static void
 check_ended(SmemHttp *http)
 {
-	CURLMsg    *msg;
-	int			left;
+	CURLMsg *msg;
+	int		 left;
 
 	while ((msg = curl_multi_info_read(http->multi, &left)) != NULL)
 	{
-		char	   *call = NULL;
+		char *call = NULL;
 
 		if (msg->msg != CURLMSG_DONE)
 			continue;

@@ -33,28 +33,28 @@ typedef enum SmemHttpFault
 typedef struct SmemHttpAnswer
 {
 	SmemHttpFault fault;
-	int			status;			/* 0 where there is no whole answer */
-	SmemStr		body;
-	int64_t		retry_after_s;	/* -1: the header is absent or makes no sense */
-	SmemTime	took;
-	const char *error;			/* for people, where there is a fault */
+	int			  status; /* 0 where there is no whole answer */
+	SmemStr		  body;
+	int64_t		  retry_after_s; /* -1: the header is absent or makes no sense */
+	SmemTime	  took;
+	const char	 *error; /* for people, where there is a fault */
 } SmemHttpAnswer;
 
-typedef void (*SmemHttpDone) (void *arg, const SmemHttpAnswer *answer);
+typedef void (*SmemHttpDone)(void *arg, const SmemHttpAnswer *answer);
 
-typedef struct SmemHttp SmemHttp;
+typedef struct SmemHttp		SmemHttp;
 typedef struct SmemHttpCall SmemHttpCall;
 
 /* NULL when out of memory. */
 extern SmemHttp *smem_http_open(SmemHost *host, size_t max_answer_bytes);
-extern void smem_http_close(SmemHttp *http);
+extern void		 smem_http_close(SmemHttp *http);
 
 /* For the calls that begin from now on; NULL is the system's own list of authorities. */
 extern bool smem_http_set_ca_file(SmemHttp *http, const char *path);
 
 /* A call of the pool, with an empty body and no headers; NULL when out of memory. */
 extern SmemHttpCall *smem_http_begin(SmemHttp *http);
-extern SmemBuf *smem_http_body(SmemHttpCall *call);
+extern SmemBuf		*smem_http_body(SmemHttpCall *call);
 
 /* Adds a header line without its end; false when out of memory. */
 extern bool smem_http_header(SmemHttpCall *call, const char *line);

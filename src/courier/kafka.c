@@ -61,46 +61,46 @@
 
 typedef enum KafkaPhase
 {
-	KAFKA_WAITING,				/* no producer; opens one when it is due */
+	KAFKA_WAITING, /* no producer; opens one when it is due */
 	KAFKA_RUNNING,
-	KAFKA_FLUSHING,				/* takes no rows; reports still come */
-	KAFKA_PURGING				/* failed; gives everything back */
+	KAFKA_FLUSHING, /* takes no rows; reports still come */
+	KAFKA_PURGING	/* failed; gives everything back */
 } KafkaPhase;
 
 typedef struct KafkaSink
 {
-	SmemHost   *host;
-	SmemBacklog rows;
+	SmemHost	*host;
+	SmemBacklog	 rows;
 	SmemProducer producer;
-	KafkaPhase	phase;
-	SmemTime	due;			/* what the phase waits for, NEVER for nothing */
-	SmemTime	give_up;		/* PURGING: when the wire is given up too */
-	bool		full;			/* the producer takes no more until a report */
+	KafkaPhase	 phase;
+	SmemTime	 due;	  /* what the phase waits for, NEVER for nothing */
+	SmemTime	 give_up; /* PURGING: when the wire is given up too */
+	bool		 full;	  /* the producer takes no more until a report */
 
-	SmemTarget	target;
+	SmemTarget target;
 
 	/* Ceilings of a batch, 0 for none. */
-	uint32_t	batch_rows;		/* while there are suspects */
-	uint32_t	batch_bytes;	/* learnt from what the topic refused */
+	uint32_t batch_rows;  /* while there are suspects */
+	uint32_t batch_bytes; /* learnt from what the topic refused */
 
 	/* State. */
-	bool		open;			/* the circuit */
-	bool		trying;			/* a producer was opened since the last failure */
-	bool		all_down;
-	uint32_t	failures;
-	uint64_t	retries;
-	SmemTime	progress_at;	/* something was delivered, or rows began to wait */
-	char		last_error[TEXT_MAX];
+	bool	 open;	 /* the circuit */
+	bool	 trying; /* a producer was opened since the last failure */
+	bool	 all_down;
+	uint32_t failures;
+	uint64_t retries;
+	SmemTime progress_at; /* something was delivered, or rows began to wait */
+	char	 last_error[TEXT_MAX];
 } KafkaSink;
 
 static void
 close_sink(void *arg)
 {
-	KafkaSink  *kafka = arg;
+	KafkaSink *kafka = arg;
 
 	smem_producer_close(&kafka->producer);
 	if (!smem_producer_settle())
-		return;					/* the library may still read the rows: the process ends anyway */
+		return; /* the library may still read the rows: the process ends anyway */
 	smem_backlog_free(&kafka->rows);
 	smem_target_free(&kafka->target);
 	smem_release(kafka);
@@ -109,7 +109,7 @@ close_sink(void *arg)
 static void *
 open_sink(SmemHost *host)
 {
-	KafkaSink  *kafka = smem_alloc(sizeof(*kafka));
+	KafkaSink *kafka = smem_alloc(sizeof(*kafka));
 
 	mallopt(M_ARENA_MAX, MALLOC_ARENAS);
 	if (kafka == NULL)
@@ -152,7 +152,7 @@ end_trouble(KafkaSink *kafka)
 static SmemTime
 backoff(const KafkaSink *kafka)
 {
-	SmemTime	wait = BACKOFF_FIRST;
+	SmemTime wait = BACKOFF_FIRST;
 
 	for (uint32_t i = 1; i < kafka->failures && wait < BACKOFF_MOST; i++)
 		wait *= 2;
@@ -211,10 +211,10 @@ take_back(KafkaSink *kafka, void *message)
 static void
 on_delivered(void *arg, void *message, int32_t partition, int64_t offset)
 {
-	KafkaSink  *kafka = arg;
+	KafkaSink	*kafka = arg;
 	SmemPending *row = message;
-	SmemOutcome out = {.id = row->id, .kind = SMEM_OUTCOME_DELIVERED};
-	char		receipt[64];
+	SmemOutcome	 out = {.id = row->id, .kind = SMEM_OUTCOME_DELIVERED};
+	char		 receipt[64];
 
 	if (offset < 0)
 		snprintf(receipt, sizeof(receipt), "{\"partition\":%d,\"offset\":null}", (int) partition);
@@ -254,7 +254,7 @@ lesser(uint32_t limit, uint32_t other)
 static void
 on_refused(void *arg, void *message, SmemRefusal why, bool alone)
 {
-	KafkaSink  *kafka = arg;
+	KafkaSink	*kafka = arg;
 	SmemPending *row = take_back(kafka, message);
 
 	if (alone)
@@ -272,7 +272,7 @@ on_returned(void *arg, void *message)
 static void
 on_batch_refused(void *arg, SmemRefusal why, uint32_t rows, size_t bytes)
 {
-	KafkaSink  *kafka = arg;
+	KafkaSink *kafka = arg;
 
 	to_purging(kafka);
 	if (rows > 1)
@@ -284,7 +284,7 @@ on_batch_refused(void *arg, SmemRefusal why, uint32_t rows, size_t bytes)
 static void
 on_trouble(void *arg, bool fatal, bool all_down, const char *text)
 {
-	KafkaSink  *kafka = arg;
+	KafkaSink *kafka = arg;
 
 	kafka->trying = false;
 	kafka->all_down |= all_down;
@@ -305,8 +305,8 @@ static const SmemReports reports = {
 static void
 configure(void *arg, const SmemConfig *config)
 {
-	KafkaSink  *kafka = arg;
-	bool		changed = smem_target_configure(&kafka->target, config);
+	KafkaSink *kafka = arg;
+	bool	   changed = smem_target_configure(&kafka->target, config);
 
 	if (changed)
 		kafka->batch_bytes = 0;
@@ -333,7 +333,7 @@ start_producer(KafkaSink *kafka, SmemError *err)
 static void
 to_running(KafkaSink *kafka)
 {
-	SmemError	err;
+	SmemError err;
 
 	if (!start_producer(kafka, &err))
 	{
@@ -359,8 +359,8 @@ purge(KafkaSink *kafka)
 static void
 step_phase(KafkaSink *kafka)
 {
-	SmemTime	now = kafka->host->now;
-	bool		all_back = kafka->rows.handed == 0;
+	SmemTime now = kafka->host->now;
+	bool	 all_back = kafka->rows.handed == 0;
 
 	switch (kafka->phase)
 	{
@@ -394,8 +394,8 @@ step_phase(KafkaSink *kafka)
 static bool
 hand_over(KafkaSink *kafka, SmemPending *row)
 {
-	SmemStr		source = smem_str(smem_buf_text(&kafka->target.source));
-	SmemError	err;
+	SmemStr	  source = smem_str(smem_buf_text(&kafka->target.source));
+	SmemError err;
 
 	switch (smem_producer_send(&kafka->producer, &row->event, source, row, kafka->host->now, &err))
 	{
@@ -434,7 +434,7 @@ feed(KafkaSink *kafka)
 static SmemTime
 judge(KafkaSink *kafka)
 {
-	SmemTime	limit = kafka->progress_at + (kafka->all_down ? DOWN_AFTER : STALLED_AFTER);
+	SmemTime limit = kafka->progress_at + (kafka->all_down ? DOWN_AFTER : STALLED_AFTER);
 
 	/* Nothing waits, so that nothing would ever show that the trouble is over. */
 	if (kafka->open && kafka->rows.count == 0 && kafka->phase == KAFKA_RUNNING)
@@ -452,8 +452,8 @@ judge(KafkaSink *kafka)
 static SmemTime
 tick(void *arg)
 {
-	KafkaSink  *kafka = arg;
-	KafkaPhase	before;
+	KafkaSink *kafka = arg;
+	KafkaPhase before;
 
 	smem_producer_poll(&kafka->producer, &reports, kafka, kafka->host->now);
 	do
@@ -468,7 +468,7 @@ tick(void *arg)
 static bool
 accept_row(void *arg, const SmemRow *row)
 {
-	KafkaSink  *kafka = arg;
+	KafkaSink *kafka = arg;
 
 	if (kafka->rows.count == 0)
 		kafka->progress_at = kafka->host->now;
@@ -484,7 +484,7 @@ has_room(void *arg)
 static void
 try_now(void *arg)
 {
-	KafkaSink  *kafka = arg;
+	KafkaSink *kafka = arg;
 
 	if (kafka->phase == KAFKA_WAITING)
 		kafka->due = kafka->host->now;
@@ -493,19 +493,19 @@ try_now(void *arg)
 static void
 describe(void *arg, SmemSinkState *state)
 {
-	KafkaSink  *kafka = arg;
-	bool		shown = kafka->open && kafka->last_error[0] != '\0';
+	KafkaSink *kafka = arg;
+	bool	   shown = kafka->open && kafka->last_error[0] != '\0';
 
 	state->circuit = SMEM_CIRCUIT_CLOSED;
 	if (kafka->open)
-		state->circuit = kafka->trying && kafka->phase == KAFKA_RUNNING
-			? SMEM_CIRCUIT_HALF_OPEN : SMEM_CIRCUIT_OPEN;
+		state->circuit = kafka->trying && kafka->phase == KAFKA_RUNNING ? SMEM_CIRCUIT_HALF_OPEN
+																		: SMEM_CIRCUIT_OPEN;
 	state->failures = kafka->failures;
 	state->retries = kafka->retries;
 	state->in_flight = kafka->rows.handed;
 	state->queued = kafka->rows.count;
-	state->next_attempt_us = kafka->open && kafka->phase == KAFKA_WAITING
-		? smem_host_wall(kafka->host, kafka->due) : 0;
+	state->next_attempt_us =
+		kafka->open && kafka->phase == KAFKA_WAITING ? smem_host_wall(kafka->host, kafka->due) : 0;
 	state->last_error = smem_str(shown ? kafka->last_error : NULL);
 }
 

@@ -6,15 +6,15 @@
 #include <sys/socket.h>
 
 #define SMEM_LINK_READ ((size_t) 128 * 1024)
-#define SMEM_LINK_KEEP ((size_t) 1024 * 1024)	/* what an idle buffer may hold on to */
+#define SMEM_LINK_KEEP ((size_t) 1024 * 1024) /* what an idle buffer may hold on to */
 #define SMEM_LINK_OUT_MAX ((size_t) 128 * 1024 * 1024)
-#define SMEM_LINK_OUT_FULL ((size_t) 4 * 1024 * 1024)	/* no more rows are read above this */
+#define SMEM_LINK_OUT_FULL ((size_t) 4 * 1024 * 1024) /* no more rows are read above this */
 #define SMEM_LINK_STATE_GAP (100 * SMEM_MSEC)
 
 static void
 note_event(void *arg, int fd, uint32_t events)
 {
-	SmemLink   *link = arg;
+	SmemLink *link = arg;
 
 	(void) fd;
 	if ((events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) && (link->events & EPOLLIN) == 0)
@@ -59,8 +59,8 @@ smem_link_close(SmemLink *link)
 bool
 smem_link_read(SmemLink *link)
 {
-	char	   *place;
-	ssize_t		n;
+	char   *place;
+	ssize_t n;
 
 	if (!link->readable || link->over)
 		return false;
@@ -108,7 +108,7 @@ smem_link_done(SmemLink *link)
 void
 smem_link_hello(SmemLink *link)
 {
-	size_t		mark = smem_frame_begin(&link->out, SMEM_FRAME_HELLO);
+	size_t mark = smem_frame_begin(&link->out, SMEM_FRAME_HELLO);
 
 	smem_put_u32(&link->out, SMEM_FRAME_VERSION);
 	smem_frame_end(&link->out, mark);
@@ -117,7 +117,7 @@ smem_link_hello(SmemLink *link)
 void
 smem_link_pong(SmemLink *link, uint64_t number)
 {
-	size_t		mark = smem_frame_begin(&link->out, SMEM_FRAME_PONG);
+	size_t mark = smem_frame_begin(&link->out, SMEM_FRAME_PONG);
 
 	smem_put_u64(&link->out, number);
 	smem_frame_end(&link->out, mark);
@@ -126,8 +126,8 @@ smem_link_pong(SmemLink *link, uint64_t number)
 void
 smem_link_outcomes(SmemLink *link)
 {
-	SmemHost   *host = link->host;
-	size_t		mark;
+	SmemHost *host = link->host;
+	size_t	  mark;
 
 	if (host->outcomes->failed)
 		link->over = true;
@@ -145,16 +145,16 @@ smem_link_outcomes(SmemLink *link)
 static bool
 state_changed(SmemLink *link)
 {
-	size_t		len = smem_buf_len(&link->state_now);
+	size_t len = smem_buf_len(&link->state_now);
 
 	return len != smem_buf_len(&link->state_sent) ||
-		memcmp(smem_buf_head(&link->state_now), smem_buf_head(&link->state_sent), len) != 0;
+		   memcmp(smem_buf_head(&link->state_now), smem_buf_head(&link->state_sent), len) != 0;
 }
 
 SmemTime
 smem_link_state(SmemLink *link, const SmemSinkState *state)
 {
-	SmemBuf		swap;
+	SmemBuf swap;
 
 	smem_buf_reset(&link->state_now);
 	smem_frame_state(&link->state_now, state);
@@ -173,12 +173,12 @@ smem_link_state(SmemLink *link, const SmemSinkState *state)
 void
 smem_link_flush(SmemLink *link, bool want_rows)
 {
-	uint32_t	events = EPOLLRDHUP;
+	uint32_t events = EPOLLRDHUP;
 
 	while (smem_buf_len(&link->out) > 0 && !link->over)
 	{
-		ssize_t		n = send(link->fd, smem_buf_head(&link->out), smem_buf_len(&link->out),
-							 MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = send(link->fd, smem_buf_head(&link->out), smem_buf_len(&link->out),
+						 MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n > 0)
 			smem_buf_consume(&link->out, (size_t) n);

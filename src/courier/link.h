@@ -14,16 +14,16 @@ typedef struct SmemLink SmemLink;
 
 struct SmemLink
 {
-	SmemHost   *host;
-	int			fd;
-	SmemBuf		in;
-	SmemBuf		out;
-	uint32_t	events;			/* that the loop watches for */
-	bool		readable;		/* more may be in the socket */
-	bool		over;
-	SmemTime	state_due;		/* no STATE is sent before */
-	SmemBuf		state_sent;		/* the last STATE frame */
-	SmemBuf		state_now;
+	SmemHost *host;
+	int		  fd;
+	SmemBuf	  in;
+	SmemBuf	  out;
+	uint32_t  events;	/* that the loop watches for */
+	bool	  readable; /* more may be in the socket */
+	bool	  over;
+	SmemTime  state_due;  /* no STATE is sent before */
+	SmemBuf	  state_sent; /* the last STATE frame */
+	SmemBuf	  state_now;
 };
 
 extern void smem_link_open(SmemLink *link, SmemHost *host, int fd);

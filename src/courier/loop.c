@@ -13,21 +13,21 @@
 
 typedef struct SmemWatch
 {
-	SmemWatcher fn;				/* NULL: not watched */
+	SmemWatcher fn; /* NULL: not watched */
 	void	   *arg;
-	uint32_t	generation;		/* tells an event of a former watch from one of this */
+	uint32_t	generation; /* tells an event of a former watch from one of this */
 } SmemWatch;
 
 struct SmemLoop
 {
-	int			epoll;
-	SmemWatch	watch[SMEM_LOOP_FDS];
+	int		  epoll;
+	SmemWatch watch[SMEM_LOOP_FDS];
 };
 
 SmemLoop *
 smem_loop_open(void)
 {
-	SmemLoop   *loop = smem_alloc(sizeof(*loop));
+	SmemLoop *loop = smem_alloc(sizeof(*loop));
 
 	if (loop == NULL)
 		return NULL;
@@ -53,8 +53,8 @@ bool
 smem_loop_watch(SmemLoop *loop, int fd, uint32_t events, SmemWatcher fn, void *arg)
 {
 	struct epoll_event event = {.events = events};
-	SmemWatch  *watch;
-	bool		fresh;
+	SmemWatch		  *watch;
+	bool			   fresh;
 
 	if (fd < 0 || fd >= SMEM_LOOP_FDS)
 		return false;
@@ -87,7 +87,7 @@ smem_loop_unwatch(SmemLoop *loop, int fd)
 static int
 wait_ms(SmemTime now, SmemTime deadline)
 {
-	SmemTime	ms;
+	SmemTime ms;
 
 	if (deadline == SMEM_TIME_NEVER)
 		return -1;
@@ -101,14 +101,14 @@ bool
 smem_loop_wait(SmemLoop *loop, SmemTime now, SmemTime deadline)
 {
 	struct epoll_event events[SMEM_LOOP_BATCH];
-	int			n = epoll_wait(loop->epoll, events, SMEM_LOOP_BATCH, wait_ms(now, deadline));
+	int				   n = epoll_wait(loop->epoll, events, SMEM_LOOP_BATCH, wait_ms(now, deadline));
 
 	if (n < 0)
 		return errno == EINTR;
 	for (int i = 0; i < n; i++)
 	{
-		int			fd = (int) (events[i].data.u64 & 0xFFFFFFFFu);
-		SmemWatch  *watch = &loop->watch[fd];
+		int		   fd = (int) (events[i].data.u64 & 0xFFFFFFFFu);
+		SmemWatch *watch = &loop->watch[fd];
 
 		if (watch->fn != NULL && watch->generation == events[i].data.u64 >> 32)
 			watch->fn(watch->arg, fd, events[i].events);

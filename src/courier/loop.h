@@ -14,11 +14,11 @@
 #include "core/time.h"
 
 typedef struct SmemLoop SmemLoop;
-typedef void (*SmemWatcher) (void *arg, int fd, uint32_t events);
+typedef void (*SmemWatcher)(void *arg, int fd, uint32_t events);
 
 /* NULL when the system refuses. */
 extern SmemLoop *smem_loop_open(void);
-extern void smem_loop_close(SmemLoop *loop);
+extern void		 smem_loop_close(SmemLoop *loop);
 
 /* Begins, or changes, the watch of a descriptor; false when the system refuses. */
 extern bool smem_loop_watch(SmemLoop *loop, int fd, uint32_t events, SmemWatcher fn, void *arg);

@@ -33,13 +33,13 @@ static const SmemSinkOps *const sinks[] = {
 
 typedef struct SmemCourier
 {
-	SmemHost	host;
-	SmemLink	link;
-	SmemBuf		outcomes;
-	SmemConfig	config;
-	const SmemSinkOps *ops;		/* NULL before the first CONFIG */
-	void	   *sink;
-	bool		broken;
+	SmemHost		   host;
+	SmemLink		   link;
+	SmemBuf			   outcomes;
+	SmemConfig		   config;
+	const SmemSinkOps *ops; /* NULL before the first CONFIG */
+	void			  *sink;
+	bool			   broken;
 } SmemCourier;
 
 void
@@ -77,7 +77,7 @@ static void
 ignore_signals(void)
 {
 	static const int ignored[] = {SIGPIPE, SIGHUP, SIGINT, SIGTERM, SIGALRM, SIGUSR1, SIGUSR2};
-	sigset_t	none;
+	sigset_t		 none;
 
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);
@@ -107,7 +107,7 @@ set_limit(int resource, rlim_t value)
 static bool
 enter_confinement(int fd)
 {
-	int			null = open("/dev/null", O_RDWR);
+	int null = open("/dev/null", O_RDWR);
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return false;
@@ -155,7 +155,7 @@ take_config(SmemCourier *courier, SmemReader *rd)
 static void
 take_row(SmemCourier *courier, SmemReader *rd)
 {
-	SmemRow		row;
+	SmemRow row;
 
 	smem_get_row(rd, &row);
 	if (rd->bad || courier->sink == NULL || !courier->ops->accept(courier->sink, &row))
@@ -195,8 +195,8 @@ has_room(const SmemCourier *courier)
 static bool
 take_frames(SmemCourier *courier)
 {
-	uint8_t		type;
-	SmemReader	rd;
+	uint8_t	   type;
+	SmemReader rd;
 
 	while (!courier->broken && has_room(courier))
 	{
@@ -223,10 +223,10 @@ read_frames(SmemCourier *courier)
 static SmemTime
 take_turn(SmemCourier *courier)
 {
-	SmemTime	deadline = SMEM_TIME_NEVER;
+	SmemTime	  deadline = SMEM_TIME_NEVER;
 	SmemSinkState state = {0};
-	uint8_t		type;
-	SmemReader	rd;
+	uint8_t		  type;
+	SmemReader	  rd;
 
 	read_frames(courier);
 	if (courier->sink != NULL && !courier->broken)
@@ -246,7 +246,7 @@ take_turn(SmemCourier *courier)
 static void
 run(SmemCourier *courier)
 {
-	SmemTime	deadline = SMEM_TIME_NEVER;
+	SmemTime deadline = SMEM_TIME_NEVER;
 
 	smem_link_hello(&courier->link);
 	smem_link_flush(&courier->link, true);
@@ -262,8 +262,8 @@ run(SmemCourier *courier)
 static int
 parse_fd(const char *text)
 {
-	char	   *end;
-	long		fd = strtol(text, &end, 10);
+	char *end;
+	long  fd = strtol(text, &end, 10);
 
 	if (end == text || *end != '\0' || fd <= STDERR_FILENO || fd >= SMEM_COURIER_FILES)
 		return -1;
@@ -274,7 +274,7 @@ int
 main(int argc, char **argv)
 {
 	static SmemCourier courier;
-	int			fd = argc == 2 ? parse_fd(argv[1]) : -1;
+	int				   fd = argc == 2 ? parse_fd(argv[1]) : -1;
 
 	if (fd < 0 || fcntl(fd, F_GETFD) < 0)
 		return 2;

@@ -18,14 +18,14 @@
 
 typedef struct Heard
 {
-	SmemTime	at;				/* of the last report, 0 for none in this life */
-	bool		asked;			/* a first message is on its way */
+	SmemTime at;	/* of the last report, 0 for none in this life */
+	bool	 asked; /* a first message is on its way */
 } Heard;
 
 /* Lives that are ending in a thread of their own. */
 static pthread_mutex_t ending_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t ending_done = PTHREAD_COND_INITIALIZER;
-static int	ending;
+static pthread_cond_t  ending_done = PTHREAD_COND_INITIALIZER;
+static int			   ending;
 
 /* Standard error belongs to the server's log; what matters comes as an event. */
 static void
@@ -47,8 +47,8 @@ choose_partition(const rd_kafka_topic_t *topic, const void *key, size_t key_len,
 static void
 note_wakeup(void *arg, int fd, uint32_t events)
 {
-	uint64_t	count;
-	ssize_t		n = read(fd, &count, sizeof(count));
+	uint64_t count;
+	ssize_t	 n = read(fd, &count, sizeof(count));
 
 	(void) n, (void) events;
 	((SmemProducer *) arg)->woken = true;
@@ -57,7 +57,7 @@ note_wakeup(void *arg, int fd, uint32_t events)
 static bool
 open_queue(SmemProducer *prod, SmemLoop *loop, SmemError *err)
 {
-	uint64_t	one = 1;
+	uint64_t one = 1;
 
 	prod->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (prod->fd < 0 || !smem_loop_watch(loop, prod->fd, EPOLLIN, note_wakeup, prod))
@@ -75,7 +75,7 @@ static bool
 open_client(SmemProducer *prod, const SmemProperties *props, SmemError *err)
 {
 	rd_kafka_conf_t *conf = smem_properties_conf(props, err);
-	char		text[SMEM_ERROR_TEXT];
+	char			 text[SMEM_ERROR_TEXT];
 
 	if (conf == NULL)
 		return false;
@@ -136,7 +136,7 @@ end_life(void *rk)
 static void
 end_in_background(rd_kafka_t *rk)
 {
-	pthread_t	thread;
+	pthread_t thread;
 
 	pthread_mutex_lock(&ending_lock);
 	ending++;
@@ -162,7 +162,7 @@ smem_producer_close(SmemProducer *prod)
 		close(prod->fd);
 	if (prod->held > 0)
 		rd_kafka_purge(prod->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
-					   RD_KAFKA_PURGE_F_NON_BLOCKING);
+									 RD_KAFKA_PURGE_F_NON_BLOCKING);
 	if (prod->topic != NULL)
 		rd_kafka_topic_destroy(prod->topic);
 	end_in_background(prod->rk);
@@ -178,7 +178,7 @@ bool
 smem_producer_settle(void)
 {
 	struct timespec until;
-	bool		settled;
+	bool			settled;
 
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_nsec += SETTLE_MS * 1000000L;
@@ -199,15 +199,15 @@ smem_producer_settle(void)
 static Heard *
 heard_of(SmemProducer *prod, int32_t partition)
 {
-	int			count = atomic_load_explicit(&prod->partitions, memory_order_relaxed);
-	size_t		need = (size_t) count * sizeof(Heard);
-	size_t		have = smem_buf_len(&prod->heard);
+	int	   count = atomic_load_explicit(&prod->partitions, memory_order_relaxed);
+	size_t need = (size_t) count * sizeof(Heard);
+	size_t have = smem_buf_len(&prod->heard);
 
 	if (partition < 0 || partition >= count || count > PARTITIONS_MAX)
 		return NULL;
 	if (have < need)
 	{
-		char	   *place = smem_buf_reserve(&prod->heard, need - have);
+		char *place = smem_buf_reserve(&prod->heard, need - have);
 
 		if (place == NULL)
 			return NULL;
@@ -220,18 +220,18 @@ heard_of(SmemProducer *prod, int32_t partition)
 static Heard *
 heard_for_key(SmemProducer *prod, SmemStr key)
 {
-	int			count = atomic_load_explicit(&prod->partitions, memory_order_relaxed);
+	int count = atomic_load_explicit(&prod->partitions, memory_order_relaxed);
 
 	if (count <= 0)
 		return NULL;
-	return heard_of(prod, rd_kafka_msg_partitioner_murmur2(prod->topic, key.data, key.len, count,
-														   NULL, NULL));
+	return heard_of(
+		prod, rd_kafka_msg_partitioner_murmur2(prod->topic, key.data, key.len, count, NULL, NULL));
 }
 
 bool
 smem_producer_admits(SmemProducer *prod, SmemStr key, SmemTime now)
 {
-	Heard	   *heard;
+	Heard *heard;
 
 	if (!prod->proven)
 		return prod->held == 0;
@@ -246,7 +246,7 @@ smem_producer_admits(SmemProducer *prod, SmemStr key, SmemTime now)
 static void
 note_asked(SmemProducer *prod, SmemStr key, SmemTime now)
 {
-	Heard	   *heard = heard_for_key(prod, key);
+	Heard *heard = heard_for_key(prod, key);
 
 	prod->held++;
 	if (heard != NULL && (heard->at == 0 || now - heard->at >= HEARD_FOR))
@@ -256,7 +256,7 @@ note_asked(SmemProducer *prod, SmemStr key, SmemTime now)
 static void
 note_heard(SmemProducer *prod, int32_t partition, SmemTime now)
 {
-	Heard	   *heard = heard_of(prod, partition);
+	Heard *heard = heard_of(prod, partition);
 
 	prod->proven = true;
 	if (heard == NULL)
@@ -268,8 +268,8 @@ note_heard(SmemProducer *prod, int32_t partition, SmemTime now)
 static rd_kafka_headers_t *
 make_headers(const SmemEvent *ev, SmemStr source)
 {
-	SmemEventHeader list[SMEM_EVENT_HEADERS];
-	int			n = smem_event_headers(ev, source, list);
+	SmemEventHeader		list[SMEM_EVENT_HEADERS];
+	int					n = smem_event_headers(ev, source, list);
 	rd_kafka_headers_t *headers = rd_kafka_headers_new((size_t) n);
 
 	for (int i = 0; i < n; i++)
@@ -281,7 +281,7 @@ make_headers(const SmemEvent *ev, SmemStr source)
 static SmemProduced
 classify(rd_kafka_t *rk, rd_kafka_resp_err_t code, SmemError *err)
 {
-	char		text[SMEM_ERROR_TEXT];
+	char				text[SMEM_ERROR_TEXT];
 	rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(rk, text, sizeof(text));
 
 	/* The report of the batch that failed is on its way, and says why. */
@@ -298,18 +298,18 @@ SmemProduced
 smem_producer_send(SmemProducer *prod, const SmemEvent *ev, SmemStr source, void *message,
 				   SmemTime now, SmemError *err)
 {
-	SmemStr		key = smem_event_part(ev, ev->key);
-	SmemStr		value = smem_event_part(ev, ev->value);
+	SmemStr				key = smem_event_part(ev, ev->key);
+	SmemStr				value = smem_event_part(ev, ev->value);
 	rd_kafka_headers_t *headers = make_headers(ev, source);
-	rd_kafka_error_t *error;
+	rd_kafka_error_t   *error;
 	rd_kafka_resp_err_t code;
-	rd_kafka_vu_t parts[] = {
-		{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = prod->topic},
-		{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *) key.data, key.len}},
-		{.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *) value.data, value.len}},
-		{.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
-		{.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = message},
-	};
+	rd_kafka_vu_t		parts[] = {
+			  {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = prod->topic},
+			  {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *) key.data, key.len}},
+			  {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *) value.data, value.len}},
+			  {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
+			  {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = message},
+	  };
 
 	/* Neither copied nor freed: the value stays ours, for the next life if need be. */
 	error = rd_kafka_produceva(prod->rk, parts, sizeof(parts) / sizeof(parts[0]));
@@ -376,12 +376,12 @@ static void
 report_batch(SmemProducer *prod, rd_kafka_event_t *event, const SmemReports *reports, void *arg,
 			 SmemTime now)
 {
-	uint32_t	rows = (uint32_t) rd_kafka_event_message_count(event);
-	size_t		bytes = 0;
-	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+	uint32_t				  rows = (uint32_t) rd_kafka_event_message_count(event);
+	size_t					  bytes = 0;
+	rd_kafka_resp_err_t		  code = RD_KAFKA_RESP_ERR_NO_ERROR;
 	const rd_kafka_message_t *msg;
-	SmemRefusal why;
-	char		text[SMEM_ERROR_TEXT];
+	SmemRefusal				  why;
+	char					  text[SMEM_ERROR_TEXT];
 
 	while ((msg = rd_kafka_event_message_next(event)) != NULL)
 	{
@@ -403,7 +403,7 @@ static void
 report_error(SmemProducer *prod, rd_kafka_event_t *event, const SmemReports *reports, void *arg)
 {
 	rd_kafka_resp_err_t code = rd_kafka_event_error(event);
-	char		text[SMEM_ERROR_TEXT];
+	char				text[SMEM_ERROR_TEXT];
 
 	if (code != RD_KAFKA_RESP_ERR__FATAL)
 		reports->trouble(arg, false, code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN,
@@ -438,5 +438,5 @@ smem_producer_purge(SmemProducer *prod, bool in_flight_too)
 {
 	/* Not waited for: a broker's thread may be busy; the reports come when they come. */
 	rd_kafka_purge(prod->rk, RD_KAFKA_PURGE_F_NON_BLOCKING | RD_KAFKA_PURGE_F_QUEUE |
-				   (in_flight_too ? RD_KAFKA_PURGE_F_INFLIGHT : 0));
+								 (in_flight_too ? RD_KAFKA_PURGE_F_INFLIGHT : 0));
 }

@@ -25,9 +25,9 @@
 typedef enum SmemProduced
 {
 	SMEM_PRODUCED_OK,
-	SMEM_PRODUCED_FULL,			/* try again after a report */
-	SMEM_PRODUCED_TOO_LARGE,	/* this message can never be sent */
-	SMEM_PRODUCED_TROUBLE		/* this producer sends no more */
+	SMEM_PRODUCED_FULL,		 /* try again after a report */
+	SMEM_PRODUCED_TOO_LARGE, /* this message can never be sent */
+	SMEM_PRODUCED_TROUBLE	 /* this producer sends no more */
 } SmemProduced;
 
 typedef enum SmemRefusal
@@ -42,33 +42,33 @@ typedef struct SmemProducer SmemProducer;
 typedef struct SmemReports
 {
 	/* The offset is -1 where the broker has the message but did not say where. */
-	void		(*delivered) (void *arg, void *message, int32_t partition, int64_t offset);
+	void (*delivered)(void *arg, void *message, int32_t partition, int64_t offset);
 
 	/* The broker refused the batch because of what it holds; alone: of nothing else. */
-	void		(*refused) (void *arg, void *message, SmemRefusal why, bool alone);
+	void (*refused)(void *arg, void *message, SmemRefusal why, bool alone);
 
 	/* Not sent, or nobody knows. */
-	void		(*returned) (void *arg, void *message);
+	void (*returned)(void *arg, void *message);
 
 	/* Follows the messages of a refused batch; the life is over. */
-	void		(*batch_refused) (void *arg, SmemRefusal why, uint32_t rows, size_t bytes);
+	void (*batch_refused)(void *arg, SmemRefusal why, uint32_t rows, size_t bytes);
 
 	/* For the state: what went wrong; fatal where the life is over. */
-	void		(*trouble) (void *arg, bool fatal, bool all_down, const char *text);
+	void (*trouble)(void *arg, bool fatal, bool all_down, const char *text);
 } SmemReports;
 
 struct SmemProducer
 {
-	rd_kafka_t *rk;				/* NULL while closed */
+	rd_kafka_t		 *rk; /* NULL while closed */
 	rd_kafka_topic_t *topic;
 	rd_kafka_queue_t *queue;
-	SmemLoop   *loop;
-	int			fd;				/* readable when the queue has something */
-	bool		woken;
-	bool		proven;			/* something was delivered in this life */
-	uint32_t	held;			/* messages handed over and not come back */
-	atomic_int	partitions;		/* 0 until the topic is known */
-	SmemBuf		heard;			/* of each partition: Heard */
+	SmemLoop		 *loop;
+	int				  fd; /* readable when the queue has something */
+	bool			  woken;
+	bool			  proven;	  /* something was delivered in this life */
+	uint32_t		  held;		  /* messages handed over and not come back */
+	atomic_int		  partitions; /* 0 until the topic is known */
+	SmemBuf			  heard;	  /* of each partition: Heard */
 };
 
 /* False and the reason, which repeats no secret. */

@@ -15,7 +15,7 @@
 /* One line of the file, cut to name and value. */
 typedef struct Property
 {
-	SmemBuf		text;			/* both, each ended by a NUL */
+	SmemBuf		text; /* both, each ended by a NUL */
 	const char *name;
 	const char *value;
 	int			line;
@@ -48,11 +48,8 @@ static const Setting ours[] = {
 
 /* What nothing may change, set last. */
 static const Setting promises[] = {
-	{"enable.idempotence", "true"},
-	{"enable.gapless.guarantee", "true"},
-	{"acks", "all"},
-	{"message.timeout.ms", "0"},
-	{"partitioner", "murmur2"},
+	{"enable.idempotence", "true"}, {"enable.gapless.guarantee", "true"}, {"acks", "all"},
+	{"message.timeout.ms", "0"},	{"partitioner", "murmur2"},
 };
 
 /* Properties that would break a promise, and why a file cannot have them. */
@@ -177,7 +174,7 @@ next_property(Property *prop, const char **at, SmemError *err)
 static bool
 set_property(rd_kafka_conf_t *conf, const char *name, const char *value, SmemError *err)
 {
-	char		unused[8];		/* librdkafka's text repeats the value */
+	char unused[8]; /* librdkafka's text repeats the value */
 
 	switch (rd_kafka_conf_set(conf, name, value, unused, sizeof(unused)))
 	{
@@ -220,8 +217,8 @@ check_allowed(const char *name, SmemError *err)
 static bool
 set_file(rd_kafka_conf_t *conf, const char *text, SmemError *err)
 {
-	Property	prop = {.line = 0};
-	bool		fine = true;
+	Property prop = {.line = 0};
+	bool	 fine = true;
 
 	err->kind = SMEM_ERROR_NONE;
 	smem_buf_init(&prop.text, 2 * FILE_MAX);
@@ -235,8 +232,8 @@ set_file(rd_kafka_conf_t *conf, const char *text, SmemError *err)
 static bool
 lower(rd_kafka_conf_t *conf, const char *name, uint32_t ceiling, SmemError *err)
 {
-	char		value[32];
-	size_t		size = sizeof(value);
+	char   value[32];
+	size_t size = sizeof(value);
 
 	if (ceiling == 0)
 		return true;
@@ -279,8 +276,8 @@ is_secret(const char *name)
 void
 smem_properties_censor(const char *file_text, char *text, size_t size)
 {
-	Property	prop = {.line = 0};
-	SmemError	unused;
+	Property  prop = {.line = 0};
+	SmemError unused;
 
 	smem_buf_init(&prop.text, 2 * FILE_MAX);
 	while (next_property(&prop, &file_text, &unused))

@@ -15,8 +15,8 @@
 typedef struct SmemProperties
 {
 	const char *brokers;
-	const char *file_text;		/* the properties file, "" where there is none */
-	uint32_t	batch_rows;		/* ceilings of one batch, 0 for the file's or librdkafka's own */
+	const char *file_text;	/* the properties file, "" where there is none */
+	uint32_t	batch_rows; /* ceilings of one batch, 0 for the file's or librdkafka's own */
 	uint32_t	batch_bytes;
 } SmemProperties;
 

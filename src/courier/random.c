@@ -4,7 +4,7 @@
 #include <sys/random.h>
 
 static unsigned char pool[4096];
-static size_t left;
+static size_t		 left;
 
 static void
 take(void *out, size_t n)
@@ -26,7 +26,7 @@ take(void *out, size_t n)
 uint64_t
 smem_random(void)
 {
-	uint64_t	v;
+	uint64_t v;
 
 	take(&v, sizeof(v));
 	return v;
@@ -36,8 +36,8 @@ void
 smem_random_uuid(char text[SMEM_UUID_TEXT])
 {
 	static const char digits[] = "0123456789abcdef";
-	unsigned char b[16];
-	char	   *out = text;
+	unsigned char	  b[16];
+	char			 *out = text;
 
 	take(b, sizeof(b));
 	b[6] = (unsigned char) (0x40 | (b[6] & 0x0F));

@@ -45,7 +45,7 @@ static bool
 is_same_file(const struct stat *a, const struct stat *b)
 {
 	return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
-		a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+		   a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
 /* Cuts the white space; false when the rest is empty or cannot stand in a header. */
@@ -67,9 +67,9 @@ tidy(SmemBuf *text)
 static bool
 read_file(SmemSecret *secret, const char *path, SmemError *err)
 {
-	int			fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	char	   *place = smem_buf_reserve(&secret->text, SMEM_SECRET_MAX);
-	ssize_t		n;
+	int		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	char   *place = smem_buf_reserve(&secret->text, SMEM_SECRET_MAX);
+	ssize_t n;
 
 	if (fd < 0)
 		return smem_error_set(err, SMEM_ERROR_CONFIG, true, "could not open token file \"%s\": %s",

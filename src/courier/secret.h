@@ -14,9 +14,9 @@
 typedef struct SmemSecret
 {
 	SmemBuf		path;
-	SmemBuf		text;			/* without the white space around it */
+	SmemBuf		text; /* without the white space around it */
 	struct stat seen;
-	bool		read;			/* text is what the file held when it was seen */
+	bool		read; /* text is what the file held when it was seen */
 } SmemSecret;
 
 extern void smem_secret_init(SmemSecret *secret);

@@ -19,19 +19,19 @@
 
 typedef struct SmemHost
 {
-	SmemLoop   *loop;
-	SmemTime	now;			/* monotonic, of this turn */
-	int64_t		wall_us;		/* Unix epoch, of this turn */
-	SmemBuf	   *outcomes;		/* the frame that this turn collects; use smem_host_outcome */
-	uint32_t	outcome_count;
+	SmemLoop *loop;
+	SmemTime  now;		/* monotonic, of this turn */
+	int64_t	  wall_us;	/* Unix epoch, of this turn */
+	SmemBuf	 *outcomes; /* the frame that this turn collects; use smem_host_outcome */
+	uint32_t  outcome_count;
 } SmemHost;
 
 typedef struct SmemSinkOps
 {
-	const char *name;			/* value of the setting "sink" */
+	const char *name; /* value of the setting "sink" */
 
 	/* Makes the sink; called once, before the first configure.  NULL when out of memory. */
-	void	   *(*open) (SmemHost *host);
+	void *(*open)(SmemHost *host);
 
 	/*
 	 * Takes the settings, at start and at each reload, whatever waits or is
@@ -39,33 +39,33 @@ typedef struct SmemSinkOps
 	 * show in the state, and rows wait until a later configure or the sink's
 	 * own next try cures them.
 	 */
-	void		(*configure) (void *sink, const SmemConfig *config);
+	void (*configure)(void *sink, const SmemConfig *config);
 
 	/*
 	 * Takes a row.  Its strings last only for the call.  The outcome comes
 	 * later, or at once.  False: out of memory; the program ends, and the
 	 * worker sends again what has no outcome.
 	 */
-	bool		(*accept) (void *sink, const SmemRow *row);
+	bool (*accept)(void *sink, const SmemRow *row);
 
 	/* False: no more rows are read from the worker until it is true again. */
-	bool		(*has_room) (void *sink);
+	bool (*has_room)(void *sink);
 
 	/* Forgets every pause; what waits is tried in the next tick. */
-	void		(*try_now) (void *sink);
+	void (*try_now)(void *sink);
 
 	/*
 	 * Does what is due: starts requests, ends waits.  Returns when it must be
 	 * called again at the latest, SMEM_TIME_NEVER when only an event can
 	 * bring work.
 	 */
-	SmemTime	(*tick) (void *sink);
+	SmemTime (*tick)(void *sink);
 
 	/* Fills in the state; last_error stays valid until the next call into the sink. */
-	void		(*state) (void *sink, SmemSinkState *state);
+	void (*state)(void *sink, SmemSinkState *state);
 
 	/* Gives everything back at once; waits for nothing on the wire. */
-	void		(*close) (void *sink);
+	void (*close)(void *sink);
 } SmemSinkOps;
 
 /* Hands an outcome to the worker with this turn's frame; at_us is filled in when it is 0. */

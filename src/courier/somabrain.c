@@ -7,9 +7,9 @@
 #include <string.h>
 
 #define SMEM_ANSWER_MAX ((size_t) 8 * 1024 * 1024)
-#define SMEM_ROOM ((size_t) 32 * 1024 * 1024)	/* no more rows are taken above this */
+#define SMEM_ROOM ((size_t) 32 * 1024 * 1024) /* no more rows are taken above this */
 #define SMEM_ITEMS_MAX 10000
-#define SMEM_THRESHOLD 3		/* failures in a row that open the circuit */
+#define SMEM_THRESHOLD 3 /* failures in a row that open the circuit */
 #define SMEM_URL_MAX 8192
 
 /* A row leaves its lane without having been sent. */
@@ -17,7 +17,7 @@ static void
 drop_row(void *arg, const SmemItem *item, SmemOutcomeKind kind, uint32_t delay_ms)
 {
 	SmemBrain  *brain = arg;
-	SmemOutcome out = {.id = item->row.id,.kind = (uint8_t) kind,.delay_ms = delay_ms};
+	SmemOutcome out = {.id = item->row.id, .kind = (uint8_t) kind, .delay_ms = delay_ms};
 
 	if (kind == SMEM_OUTCOME_HELD)
 	{
@@ -30,11 +30,11 @@ drop_row(void *arg, const SmemItem *item, SmemOutcomeKind kind, uint32_t delay_m
 static void
 put_back_all(SmemList *batches)
 {
-	SmemNode   *node;
+	SmemNode *node;
 
 	while ((node = smem_list_first(batches)) != NULL)
 	{
-		SmemBatch  *batch = SMEM_HOLDER(node, SmemBatch, node);
+		SmemBatch *batch = SMEM_HOLDER(node, SmemBatch, node);
 
 		smem_brain_put_back(batch, batch->split.rows);
 	}
@@ -43,7 +43,7 @@ put_back_all(SmemList *batches)
 static void
 close_sink(void *sink)
 {
-	SmemBrain  *brain = sink;
+	SmemBrain *brain = sink;
 
 	if (brain == NULL)
 		return;
@@ -63,7 +63,7 @@ close_sink(void *sink)
 static void *
 open_sink(SmemHost *host)
 {
-	SmemBrain  *brain = smem_alloc(sizeof(*brain));
+	SmemBrain *brain = smem_alloc(sizeof(*brain));
 
 	if (brain == NULL)
 		return NULL;
@@ -90,7 +90,7 @@ open_sink(SmemHost *host)
 static size_t
 without_slashes(const char *text)
 {
-	size_t		n = strlen(text);
+	size_t n = strlen(text);
 
 	while (n > 0 && text[n - 1] == '/')
 		n--;
@@ -102,12 +102,12 @@ static bool
 set_urls(SmemBrain *brain, const char *url, const char *prefix)
 {
 	static const char *const paths[] = {"/memory/remember/batch", "/memory/remember", "/remember"};
-	size_t		base = without_slashes(url);
-	size_t		prefixed = without_slashes(prefix);
+	size_t					 base = without_slashes(url);
+	size_t					 prefixed = without_slashes(prefix);
 
 	for (int i = 0; i < SMEM_BRAIN_FORMS; i++)
 	{
-		SmemBuf    *buf = &brain->url[i];
+		SmemBuf *buf = &brain->url[i];
 
 		smem_buf_reset(buf);
 		smem_buf_append(buf, url, base);
@@ -130,10 +130,10 @@ set_limits(SmemBrain *brain, const SmemConfig *config)
 {
 	brain->timeout = smem_config_int(config, "somabrain_timeout", 5000, 1, 3600000) * SMEM_MSEC;
 	brain->concurrency = (uint32_t) smem_config_int(config, "somabrain_concurrency", 8, 1, 256);
-	brain->take.items = (uint32_t) smem_config_int(config, "somabrain_batch_items", 100, 1,
-												   SMEM_ITEMS_MAX);
-	brain->take.bytes = (size_t) smem_config_int(config, "somabrain_batch_bytes", 1000000, 1,
-												 32 * 1024 * 1024);
+	brain->take.items =
+		(uint32_t) smem_config_int(config, "somabrain_batch_items", 100, 1, SMEM_ITEMS_MAX);
+	brain->take.bytes =
+		(size_t) smem_config_int(config, "somabrain_batch_bytes", 1000000, 1, 32 * 1024 * 1024);
 	brain->retry.initial = smem_config_int(config, "retry_initial", 1000, 1, 86400000) * SMEM_MSEC;
 	brain->retry.max = smem_config_int(config, "retry_max", 60000, 1, 86400000) * SMEM_MSEC;
 	brain->items_limit = brain->take.items;
@@ -143,7 +143,7 @@ set_limits(SmemBrain *brain, const SmemConfig *config)
 static void
 wake(void *sink)
 {
-	SmemBrain  *brain = sink;
+	SmemBrain *brain = sink;
 
 	brain->check_due = 0;
 	smem_breaker_wake(&brain->brk, brain->host->now);
@@ -154,13 +154,13 @@ wake(void *sink)
 static void
 configure(void *sink, const SmemConfig *config)
 {
-	SmemBrain  *brain = sink;
-	bool		ok = set_urls(brain, smem_config_text(config, "somabrain_url", ""),
-							  smem_config_text(config, "somabrain_path_prefix", ""));
+	SmemBrain *brain = sink;
+	bool	   ok = set_urls(brain, smem_config_text(config, "somabrain_url", ""),
+							 smem_config_text(config, "somabrain_path_prefix", ""));
 
 	set_limits(brain, config);
 	ok = smem_http_set_ca_file(brain->http, smem_config_text(config, "somabrain_ca_file", NULL)) &&
-		ok;
+		 ok;
 	smem_secret_set(&brain->token, smem_config_text(config, "somabrain_token_file", NULL));
 	brain->form = SMEM_BRAIN_BATCH;
 	brain->forms_refused = 0;
@@ -179,7 +179,7 @@ configure(void *sink, const SmemConfig *config)
 static bool
 accept_row(void *sink, const SmemRow *row)
 {
-	SmemBrain  *brain = sink;
+	SmemBrain *brain = sink;
 
 	return smem_lanes_push(brain->lanes, row, brain->host->now);
 }
@@ -187,7 +187,7 @@ accept_row(void *sink, const SmemRow *row)
 static bool
 has_room(void *sink)
 {
-	SmemBrain  *brain = sink;
+	SmemBrain *brain = sink;
 
 	return smem_lanes_bytes(brain->lanes) < SMEM_ROOM;
 }
@@ -195,10 +195,10 @@ has_room(void *sink)
 static SmemTime
 tick(void *sink)
 {
-	SmemBrain  *brain = sink;
-	SmemTime	work = smem_brain_dispatch(brain);
-	uint32_t	in_flight = brain->in_flight;
-	SmemTime	timer = smem_http_tick(brain->http);
+	SmemBrain *brain = sink;
+	SmemTime   work = smem_brain_dispatch(brain);
+	uint32_t   in_flight = brain->in_flight;
+	SmemTime   timer = smem_http_tick(brain->http);
 
 	/* A call that ended at once has changed what may go. */
 	return brain->in_flight < in_flight ? brain->host->now : smem_time_min(work, timer);
@@ -207,7 +207,7 @@ tick(void *sink)
 static SmemTime
 next_attempt(const SmemBrain *brain)
 {
-	SmemTime	at = smem_breaker_next(&brain->brk, brain->host->now);
+	SmemTime at = smem_breaker_next(&brain->brk, brain->host->now);
 
 	if (brain->brk.state != SMEM_BREAKER_CLOSED || at > brain->host->now)
 		return at;
@@ -217,7 +217,7 @@ next_attempt(const SmemBrain *brain)
 static void
 fill_state(void *sink, SmemSinkState *state)
 {
-	SmemBrain  *brain = sink;
+	SmemBrain				*brain = sink;
 	static const SmemCircuit circuits[] = {
 		[SMEM_BREAKER_CLOSED] = SMEM_CIRCUIT_CLOSED,
 		[SMEM_BREAKER_HALF_OPEN] = SMEM_CIRCUIT_HALF_OPEN,

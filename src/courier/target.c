@@ -38,7 +38,7 @@ keep_text(SmemBuf *buf, const SmemConfig *config, const char *name, const char *
 static bool
 take_print(SmemTarget *target, SmemBuf *print, SmemError *err)
 {
-	bool		fine;
+	bool fine;
 
 	err->text[0] = '\0';
 	fine = smem_properties_read(smem_buf_text(&target->path), &target->file, err);
@@ -52,9 +52,9 @@ take_print(SmemTarget *target, SmemBuf *print, SmemError *err)
 bool
 smem_target_configure(SmemTarget *target, const SmemConfig *config)
 {
-	SmemBuf		print;
-	SmemError	unused;
-	bool		same;
+	SmemBuf	  print;
+	SmemError unused;
+	bool	  same;
 
 	keep_text(&target->brokers, config, "kafka_brokers", "");
 	keep_text(&target->topic, config, "kafka_topic", "memory.wal");

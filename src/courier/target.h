@@ -14,12 +14,12 @@
 typedef struct SmemTarget
 {
 	/* Each ended by a NUL that does not count. */
-	SmemBuf		brokers;
-	SmemBuf		topic;
-	SmemBuf		path;			/* of the properties file */
-	SmemBuf		source;			/* for the events; no part of the print */
-	SmemBuf		file;			/* text of the properties file, as last read */
-	SmemBuf		used;			/* print of the last smem_target_use */
+	SmemBuf brokers;
+	SmemBuf topic;
+	SmemBuf path;	/* of the properties file */
+	SmemBuf source; /* for the events; no part of the print */
+	SmemBuf file;	/* text of the properties file, as last read */
+	SmemBuf used;	/* print of the last smem_target_use */
 } SmemTarget;
 
 extern void smem_target_init(SmemTarget *target);

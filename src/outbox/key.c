@@ -16,8 +16,8 @@
 static SmemStr
 to_utf8(SmemStr s)
 {
-	int			encoding = GetDatabaseEncoding();
-	char	   *text;
+	int	  encoding = GetDatabaseEncoding();
+	char *text;
 
 	if (!smem_str_present(s) || encoding == PG_UTF8 || encoding == PG_SQL_ASCII)
 		return s;
@@ -92,8 +92,8 @@ add_bytes(Input *input, const void *bytes, size_t n)
 static void
 add_part(Input *input, SmemStr part)
 {
-	uint64		n = smem_str_present(part) ? part.len : PG_UINT64_MAX;
-	uint8		length[8];
+	uint64 n = smem_str_present(part) ? part.len : PG_UINT64_MAX;
+	uint8  length[8];
 
 	for (int i = 0; i < 8; i++)
 		length[i] = (uint8) (n >> (8 * i));
@@ -106,7 +106,7 @@ add_part(Input *input, SmemStr part)
 static void
 finish(Input *input, uint8 *hash, size_t n)
 {
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	uint8 digest[PG_SHA256_DIGEST_LENGTH];
 
 	drain(input);
 	check_hash(pg_cryptohash_final(input->hasher, digest, sizeof(digest)), input->hasher);
@@ -116,7 +116,7 @@ finish(Input *input, uint8 *hash, size_t n)
 void
 smem_hash_parts(SmemHasher *hasher, const SmemStr *parts, int n, uint8_t hash[SMEM_HASH_SIZE])
 {
-	Input		input;
+	Input input;
 
 	begin(&input, hasher);
 	for (int i = 0; i < n; i++)
@@ -127,7 +127,7 @@ smem_hash_parts(SmemHasher *hasher, const SmemStr *parts, int n, uint8_t hash[SM
 void
 smem_key_hash_by(SmemHasher *hasher, SmemStr tenant, SmemStr key, uint8_t hash[SMEM_HASH_SIZE])
 {
-	SmemStr		parts[] = {to_utf8(tenant), to_utf8(key)};
+	SmemStr parts[] = {to_utf8(tenant), to_utf8(key)};
 
 	smem_hash_parts(hasher, parts, lengthof(parts), hash);
 }
@@ -144,8 +144,8 @@ smem_key_hash(SmemStr tenant, SmemStr key, uint8_t hash[SMEM_HASH_SIZE])
 static void
 hash_source(SmemHasher *hasher, SmemStr source, uint8 hash[KEY_HASH_BYTES])
 {
-	SmemStr		text = to_utf8(source);
-	Input		input;
+	SmemStr text = to_utf8(source);
+	Input	input;
 
 	begin(&input, hasher);
 	add_bytes(&input, text.data, text.len);
@@ -156,15 +156,14 @@ hash_source(SmemHasher *hasher, SmemStr source, uint8 hash[KEY_HASH_BYTES])
 static void
 take_random(uint8 *bytes, size_t n)
 {
-	static uint8 pool[1024];
+	static uint8  pool[1024];
 	static size_t left = 0;
 
 	if (left < n)
 	{
 		if (!pg_strong_random(pool, sizeof(pool)))
 			ereport(ERROR,
-					(errcode(ERRCODE_INTERNAL_ERROR),
-					 errmsg("could not generate random values")));
+					(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
 		left = sizeof(pool);
 	}
 	left -= n;
@@ -175,8 +174,8 @@ take_random(uint8 *bytes, size_t n)
 static void
 make_uuid(uint8 uuid[UUID_SIZE])
 {
-	uint64		ms = (uint64) (GetCurrentTimestamp() / 1000) +
-		(uint64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
+	uint64 ms = (uint64) (GetCurrentTimestamp() / 1000) +
+				(uint64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
 
 	take_random(uuid, UUID_SIZE);
 	for (int i = 0; i < 6; i++)
@@ -189,7 +188,7 @@ static void
 put_uuid(SmemBuf *buf, const uint8 uuid[UUID_SIZE])
 {
 	static const int groups[] = {4, 2, 2, 2, 6};
-	const uint8 *at = uuid;
+	const uint8		*at = uuid;
 
 	for (int i = 0; i < lengthof(groups); i++)
 	{
@@ -210,11 +209,11 @@ put_part(SmemBuf *buf, SmemStr part)
 SmemStr
 smem_key_default(SmemHasher *hasher, const SmemKeyParts *parts)
 {
-	bool		by_source = smem_str_present(parts->source);
-	uint8		hash[KEY_HASH_BYTES];
-	uint8		uuid[UUID_SIZE];
-	SmemBuf		buf;
-	SmemStr		key;
+	bool	by_source = smem_str_present(parts->source);
+	uint8	hash[KEY_HASH_BYTES];
+	uint8	uuid[UUID_SIZE];
+	SmemBuf buf;
+	SmemStr key;
 
 	if (by_source)
 		hash_source(hasher, parts->source, hash);

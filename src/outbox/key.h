@@ -22,16 +22,16 @@ typedef struct pg_cryptohash_ctx SmemHasher;
 /* The parts of a key that the caller did not give. */
 typedef struct SmemKeyParts
 {
-	SmemStr		tenant;
-	SmemStr		namespace;
-	SmemStr		session;
-	SmemStr		role;
-	SmemStr		source;			/* what the hash is over; absent: a new UUID stands in its place */
-	char		timestamp[SMEM_ISO8601_SIZE];	/* "" where there is none */
+	SmemStr tenant;
+	SmemStr namespace;
+	SmemStr session;
+	SmemStr role;
+	SmemStr source; /* what the hash is over; absent: a new UUID stands in its place */
+	char	timestamp[SMEM_ISO8601_SIZE]; /* "" where there is none */
 } SmemKeyParts;
 
 extern SmemHasher *smem_hasher_open(void);
-extern void smem_hasher_close(SmemHasher *hasher);
+extern void		   smem_hasher_close(SmemHasher *hasher);
 
 /* The key, palloc'd and ended by a NUL. */
 extern SmemStr smem_key_default(SmemHasher *hasher, const SmemKeyParts *parts);

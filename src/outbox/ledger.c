@@ -14,7 +14,11 @@
 
 enum
 {
-	ATT_KEY_HASH = 1, ATT_PAYLOAD_HASH, ATT_ID, ATT_WRITTEN_AT, ATT_COUNT = ATT_WRITTEN_AT
+	ATT_KEY_HASH = 1,
+	ATT_PAYLOAD_HASH,
+	ATT_ID,
+	ATT_WRITTEN_AT,
+	ATT_COUNT = ATT_WRITTEN_AT
 };
 
 StaticAssertDecl(SMEM_HASH_SIZE == UUID_LEN, "a hash is stored as a uuid");
@@ -37,7 +41,7 @@ smem_ledger_close(SmemLedger *ledger)
 static void
 fill_row(TupleTableSlot *slot, const SmemWrite *write, int64 id, TimestampTz now)
 {
-	Datum	   *values = slot->tts_values;
+	Datum *values = slot->tts_values;
 
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, 0, ATT_COUNT * sizeof(bool));
@@ -51,8 +55,8 @@ fill_row(TupleTableSlot *slot, const SmemWrite *write, int64 id, TimestampTz now
 static bool
 has_hash(TupleTableSlot *slot, AttrNumber att, const uint8 *hash)
 {
-	bool		isnull;
-	Datum		value = slot_getattr(slot, att, &isnull);
+	bool  isnull;
+	Datum value = slot_getattr(slot, att, &isnull);
 
 	return memcmp(DatumGetUUIDP(value)->data, hash, SMEM_HASH_SIZE) == 0;
 }
@@ -60,7 +64,7 @@ has_hash(TupleTableSlot *slot, AttrNumber att, const uint8 *hash)
 static void
 report_other_content(const SmemWrite *write, int64 id)
 {
-	char		owner[32] = "";
+	char owner[32] = "";
 
 	if (write->ordinal > 0)
 		snprintf(owner, sizeof(owner), " of payload %d", write->ordinal);
@@ -83,15 +87,15 @@ static bool
 read_first(SmemLedger *ledger, ItemPointer tid, const SmemWrite *write, SmemClaim *claim)
 {
 	TupleTableSlot *slot = smem_table_slot(&ledger->table);
-	bool		same_payload = false;
-	bool		found;
+	bool			same_payload = false;
+	bool			found;
 
 	found = table_tuple_fetch_row_version(ledger->table.rel, tid, SnapshotAny, slot) &&
-		has_hash(slot, ATT_KEY_HASH, write->key_hash);
+			has_hash(slot, ATT_KEY_HASH, write->key_hash);
 	if (found)
 	{
-		bool		isnull;
-		Datum		xmin = slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull);
+		bool  isnull;
+		Datum xmin = slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull);
 
 		claim->foreign = !TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
 		claim->id = DatumGetInt64(slot_getattr(slot, ATT_ID, &isnull));
@@ -127,9 +131,9 @@ next_id(SmemLedger *ledger)
 SmemClaim
 smem_ledger_claim(SmemLedger *ledger, const SmemWrite *write, TimestampTz now)
 {
-	static int	wary = 0;
-	SmemTable  *table = &ledger->table;
-	SmemClaim	claim = {0};
+	static int wary = 0;
+	SmemTable *table = &ledger->table;
+	SmemClaim  claim = {0};
 
 	if (write->key_is_new)
 	{

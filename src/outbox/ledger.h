@@ -15,16 +15,16 @@
 
 typedef struct SmemLedger
 {
-	SmemTable	table;
+	SmemTable		table;
 	TupleTableSlot *slot;
-	Oid			sequence;		/* of ids */
+	Oid				sequence; /* of ids */
 } SmemLedger;
 
 typedef struct SmemClaim
 {
-	int64		id;
-	bool		deduplicated;	/* the id is an earlier write's */
-	bool		foreign;		/* of another transaction, which has committed */
+	int64 id;
+	bool  deduplicated; /* the id is an earlier write's */
+	bool  foreign;		/* of another transaction, which has committed */
 } SmemClaim;
 
 extern void smem_ledger_open(SmemLedger *ledger, EState *estate);

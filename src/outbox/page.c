@@ -17,7 +17,7 @@ static bool
 is_new(const SmemStep *step, uint64_t xid)
 {
 	return !smem_snapshot_shows(&step->from.snapshot, xid) &&
-		smem_snapshot_shows(&step->to.snapshot, xid);
+		   smem_snapshot_shows(&step->to.snapshot, xid);
 }
 
 /* A row with an id of before the moment and a transaction of after it was not written here. */
@@ -56,20 +56,22 @@ add_unlisted(SmemStep *step, int *size)
 		" SELECT (SELECT o.xid FROM somamem.outbox o WHERE o.xid > late.xid AND o.xid < $2 ORDER BY o.xid LIMIT 1)"
 		" FROM late WHERE late.xid IS NOT NULL)"
 		" SELECT xid FROM late WHERE xid IS NOT NULL",
-		2, {XID8OID, XID8OID}
-	};
-	Datum		args[2] = {UInt64GetDatum(step->from.snapshot.xmax), UInt64GetDatum(step->from.next_xid)};
-	uint64		found;
+		2,
+		{XID8OID, XID8OID}};
+	Datum args[2] = {UInt64GetDatum(step->from.snapshot.xmax), UInt64GetDatum(step->from.next_xid)};
+	uint64 found;
 
 	if (step->from.next_xid <= step->from.snapshot.xmax)
 		return;
 	found = smem_query(&query, args, NULL, 0);
 	for (uint64 i = 0; i < found; i++)
 	{
-		bool		isnull;
+		bool isnull;
 
-		add_late(step, DatumGetUInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)),
-				 size);
+		add_late(
+			step,
+			DatumGetUInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)),
+			size);
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
@@ -78,9 +80,11 @@ static bool
 has_foreign_log(SmemSink sink)
 {
 	static SmemQuery query = {
-		"SELECT 1 FROM somamem.shipment WHERE sink = $1 AND system_identifier <> $2 LIMIT 1", 2, {TEXTOID, INT8OID}
-	};
-	Datum		args[2] = {CStringGetTextDatum(smem_sink_name(sink)), Int64GetDatum((int64) GetSystemIdentifier())};
+		"SELECT 1 FROM somamem.shipment WHERE sink = $1 AND system_identifier <> $2 LIMIT 1",
+		2,
+		{TEXTOID, INT8OID}};
+	Datum args[2] = {CStringGetTextDatum(smem_sink_name(sink)),
+					 Int64GetDatum((int64) GetSystemIdentifier())};
 
 	return smem_query(&query, args, NULL, 1) > 0;
 }
@@ -88,7 +92,7 @@ has_foreign_log(SmemSink sink)
 void
 smem_step_begin(SmemStep *step, SmemSink sink, int64_t after_id)
 {
-	int			size = step->from.snapshot.nxip + 8;
+	int size = step->from.snapshot.nxip + 8;
 
 	step->nlate = 0;
 	step->late = palloc(sizeof(uint64) * size);
@@ -118,16 +122,18 @@ query_late(SmemStep *step, int limit)
 {
 	static SmemQuery query = {
 		"SELECT o.* FROM pg_catalog.unnest($1::xid8[]) AS late (xid) CROSS JOIN LATERAL"
-		" (SELECT " SMEM_ROW_COLUMNS " FROM somamem.outbox o WHERE o.xid = late.xid AND o.id > $2 AND o.id <= $3"
+		" (SELECT " SMEM_ROW_COLUMNS
+		" FROM somamem.outbox o WHERE o.xid = late.xid AND o.id > $2 AND o.id <= $3"
 		" ORDER BY o.xid, o.id LIMIT $4) o ORDER BY o.id LIMIT $4",
-		4, {XID8ARRAYOID, INT8OID, INT8OID, INT8OID}
-	};
-	Datum	   *xids = palloc(sizeof(Datum) * (step->nlate + 1));
-	Datum		args[4];
+		4,
+		{XID8ARRAYOID, INT8OID, INT8OID, INT8OID}};
+	Datum *xids = palloc(sizeof(Datum) * (step->nlate + 1));
+	Datum  args[4];
 
 	for (int i = 0; i < step->nlate; i++)
 		xids[i] = UInt64GetDatum(step->late[i]);
-	args[0] = PointerGetDatum(construct_array(xids, step->nlate, XID8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	args[0] = PointerGetDatum(
+		construct_array(xids, step->nlate, XID8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	args[1] = Int64GetDatum(step->read_id);
 	args[2] = Int64GetDatum(step->from.high);
 	args[3] = Int64GetDatum(limit);
@@ -138,12 +144,12 @@ static uint64
 query_new(SmemStep *step, int limit)
 {
 	static SmemQuery query = {
-		"SELECT " SMEM_ROW_COLUMNS " FROM somamem.outbox o WHERE o.id > $1 AND o.id <= $2 ORDER BY o.id LIMIT $3",
-		3, {INT8OID, INT8OID, INT8OID}
-	};
-	Datum		args[3] = {
-		Int64GetDatum(Max(step->read_id, step->from.high)), Int64GetDatum(step->top), Int64GetDatum(limit)
-	};
+		"SELECT " SMEM_ROW_COLUMNS
+		" FROM somamem.outbox o WHERE o.id > $1 AND o.id <= $2 ORDER BY o.id LIMIT $3",
+		3,
+		{INT8OID, INT8OID, INT8OID}};
+	Datum args[3] = {Int64GetDatum(Max(step->read_id, step->from.high)), Int64GetDatum(step->top),
+					 Int64GetDatum(limit)};
 
 	return smem_query(&query, args, NULL, 0);
 }
@@ -162,12 +168,10 @@ query_restored(SmemStep *step, SmemSink sink, int64 upto, int limit)
 		" AND NOT EXISTS (SELECT 1 FROM somamem.parked p WHERE p.sink = $4 AND p.id = o.id)"
 		" AND NOT EXISTS (SELECT 1 FROM somamem.dead_letter d WHERE d.sink = $4 AND d.id = o.id)"
 		" ORDER BY o.id LIMIT $3",
-		4, {INT8OID, INT8OID, INT8OID, TEXTOID}
-	};
-	Datum		args[4] = {
-		Int64GetDatum(step->read_id), Int64GetDatum(upto), Int64GetDatum(limit),
-		CStringGetTextDatum(smem_sink_name(sink))
-	};
+		4,
+		{INT8OID, INT8OID, INT8OID, TEXTOID}};
+	Datum args[4] = {Int64GetDatum(step->read_id), Int64GetDatum(upto), Int64GetDatum(limit),
+					 CStringGetTextDatum(smem_sink_name(sink))};
 
 	return smem_query(&query, args, NULL, 0);
 }
@@ -177,14 +181,15 @@ static bool
 visit_rows(SmemStep *step, SmemSink sink, uint64 found, SmemRowVisitor visit, void *arg)
 {
 	SPITupleTable *table = SPI_tuptable;
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "somamem row", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext  row_context =
+		AllocSetContextCreate(CurrentMemoryContext, "somamem row", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext outer = MemoryContextSwitchTo(row_context);
-	bool		more = true;
+	bool		  more = true;
 
 	for (uint64 i = 0; i < found && more; i++)
 	{
 		SmemOutboxRow row;
-		uint64_t	xid = smem_row_xid(table, i);
+		uint64_t	  xid = smem_row_xid(table, i);
 
 		MemoryContextReset(row_context);
 
@@ -207,8 +212,8 @@ visit_rows(SmemStep *step, SmemSink sink, uint64 found, SmemRowVisitor visit, vo
 void
 smem_step_read(SmemStep *step, SmemSink sink, int max_rows, SmemRowVisitor visit, void *arg)
 {
-	int64		upto = step->restored ? Min(step->top, step->read_id + RESTORED_STRETCH) : step->top;
-	uint64		found;
+	int64  upto = step->restored ? Min(step->top, step->read_id + RESTORED_STRETCH) : step->top;
+	uint64 found;
 
 	if (step->read_id < step->from.high)
 	{
@@ -223,7 +228,8 @@ smem_step_read(SmemStep *step, SmemSink sink, int max_rows, SmemRowVisitor visit
 	}
 	if (step->read_id < step->top)
 	{
-		found = step->restored ? query_restored(step, sink, upto, max_rows) : query_new(step, max_rows);
+		found =
+			step->restored ? query_restored(step, sink, upto, max_rows) : query_new(step, max_rows);
 		if (!visit_rows(step, sink, found, visit, arg) || found >= (uint64) max_rows)
 			return;
 		step->read_id = upto;
@@ -234,17 +240,18 @@ smem_step_read(SmemStep *step, SmemSink sink, int max_rows, SmemRowVisitor visit
 void
 smem_rows_by_id(SmemSink sink, const int64_t *ids, int n, SmemRowVisitor visit, void *arg)
 {
-	static SmemQuery query = {
-		"SELECT " SMEM_ROW_COLUMNS " FROM somamem.outbox o WHERE o.id = ANY ($1) ORDER BY o.id",
-		1, {INT8ARRAYOID}
-	};
-	Datum	   *elements = palloc(sizeof(Datum) * (n + 1));
-	Datum		args[1];
-	uint64		found;
+	static SmemQuery query = {"SELECT " SMEM_ROW_COLUMNS
+							  " FROM somamem.outbox o WHERE o.id = ANY ($1) ORDER BY o.id",
+							  1,
+							  {INT8ARRAYOID}};
+	Datum			*elements = palloc(sizeof(Datum) * (n + 1));
+	Datum			 args[1];
+	uint64			 found;
 
 	for (int i = 0; i < n; i++)
 		elements[i] = Int64GetDatum(ids[i]);
-	args[0] = PointerGetDatum(construct_array(elements, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	args[0] =
+		PointerGetDatum(construct_array(elements, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	found = smem_query(&query, args, NULL, 0);
 	visit_rows(NULL, sink, found, visit, arg);
 }

@@ -20,29 +20,29 @@
 
 typedef struct SmemStep
 {
-	SmemMoment	from;
-	SmemMoment	to;
-	int64_t		top;			/* no row of this step has a greater id */
-	int64_t		read_id;		/* rows up to here were read */
-	bool		all_read;
-	bool		restored;		/* the log of another server is to be asked */
-	int			nlate;			/* transactions in progress at from that have ended since */
-	uint64_t   *late;
+	SmemMoment from;
+	SmemMoment to;
+	int64_t	   top;		/* no row of this step has a greater id */
+	int64_t	   read_id; /* rows up to here were read */
+	bool	   all_read;
+	bool	   restored; /* the log of another server is to be asked */
+	int		   nlate;	 /* transactions in progress at from that have ended since */
+	uint64_t  *late;
 } SmemStep;
 
 /* One row as it leaves the table.  Strings live in the current context; payload and extras as well. */
 typedef struct SmemOutboxRow
 {
-	SmemRow		row;			/* ready for a frame */
+	SmemRow		row; /* ready for a frame */
 	TimestampTz created_at;
-	TimestampTz deliver_after;	/* 0: none */
-	char	   *tenant;			/* as in the table, for parking */
+	TimestampTz deliver_after; /* 0: none */
+	char	   *tenant;		   /* as in the table, for parking */
 	char	   *session;
-	bool		unsendable;		/* its text cannot be UTF-8 */
+	bool		unsendable; /* its text cannot be UTF-8 */
 } SmemOutboxRow;
 
 /* Called for each row; returns false to stop after it. */
-typedef bool (*SmemRowVisitor) (SmemOutboxRow *row, void *arg);
+typedef bool (*SmemRowVisitor)(SmemOutboxRow *row, void *arg);
 
 /*
  * Prepares the step between two moments, whose lists it takes over, going on
@@ -52,9 +52,11 @@ extern void smem_step_begin(SmemStep *step, SmemSink sink, int64_t after_id);
 extern void smem_step_free(SmemStep *step);
 
 /* Visits up to max_rows rows of the step and moves read_id; sets all_read at its end.  In a transaction. */
-extern void smem_step_read(SmemStep *step, SmemSink sink, int max_rows, SmemRowVisitor visit, void *arg);
+extern void smem_step_read(SmemStep *step, SmemSink sink, int max_rows, SmemRowVisitor visit,
+						   void *arg);
 
 /* Visits the rows with these ids, in the order of the ids. */
-extern void smem_rows_by_id(SmemSink sink, const int64_t *ids, int n, SmemRowVisitor visit, void *arg);
+extern void smem_rows_by_id(SmemSink sink, const int64_t *ids, int n, SmemRowVisitor visit,
+							void *arg);
 
 #endif

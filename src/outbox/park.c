@@ -19,15 +19,16 @@ sink_datum(SmemSink sink)
 static Datum
 make_array(Datum *elements, bool *nulls, int n, Oid type)
 {
-	int			dims[1] = {n};
-	int			lower[1] = {1};
-	bool		wide = type == INT8OID || type == TIMESTAMPTZOID;
+	int	 dims[1] = {n};
+	int	 lower[1] = {1};
+	bool wide = type == INT8OID || type == TIMESTAMPTZOID;
 
 	if (wide)
-		return PointerGetDatum(construct_md_array(elements, nulls, 1, dims, lower, type, 8, FLOAT8PASSBYVAL,
-												  TYPALIGN_DOUBLE));
+		return PointerGetDatum(construct_md_array(elements, nulls, 1, dims, lower, type, 8,
+												  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	return PointerGetDatum(construct_md_array(elements, nulls, 1, dims, lower, type,
-											  type == INT4OID ? 4 : -1, type == INT4OID, TYPALIGN_INT));
+											  type == INT4OID ? 4 : -1, type == INT4OID,
+											  TYPALIGN_INT));
 }
 
 /* Several arrays unnest side by side only without a schema's name; the parser then takes pg_catalog's. */
@@ -45,14 +46,14 @@ smem_park(SmemSink sink, const SmemParked *rows, int n)
 		" attempts = CASE WHEN excluded.state = 'held' THEN greatest(p.attempts - 1, 0)"
 		"  ELSE greatest(p.attempts, excluded.attempts) END,"
 		" class = coalesce(excluded.class, p.class), last_error = coalesce(excluded.last_error, p.last_error)",
-		10, {TEXTOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
-		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
-	};
-	Datum	   *col[9];
-	bool	   *null[9];
-	Datum		args[10];
-	static const Oid type[9] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID,
-		TIMESTAMPTZOID, TEXTOID, TEXTOID};
+		10,
+		{TEXTOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
+		 TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID}};
+	Datum			*col[9];
+	bool			*null[9];
+	Datum			 args[10];
+	static const Oid type[9] = {INT8OID,		TEXTOID,		TEXTOID, TEXTOID, INT4OID,
+								TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
 
 	if (n == 0)
 		return;
@@ -96,10 +97,10 @@ smem_bury(SmemSink sink, const SmemDead *rows, int n)
 		" o.payload, d.class, d.reason, d.attempts, o.created_at"
 		" FROM unnest($2, $3, $4, $5) AS d (id, class, reason, attempts)"
 		" JOIN somamem.outbox o ON o.id = d.id ON CONFLICT (sink, id) DO NOTHING",
-		5, {TEXTOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID}
-	};
-	Datum	   *col[4];
-	Datum		args[5];
+		5,
+		{TEXTOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID}};
+	Datum			*col[4];
+	Datum			 args[5];
 	static const Oid type[4] = {INT8OID, TEXTOID, TEXTOID, INT4OID};
 
 	if (n == 0)
@@ -123,10 +124,9 @@ void
 smem_unpark(SmemSink sink, const int64_t *ids, int n)
 {
 	static SmemQuery query = {
-		"DELETE FROM somamem.parked WHERE sink = $1 AND id = ANY ($2)", 2, {TEXTOID, INT8ARRAYOID}
-	};
-	Datum	   *elements = palloc(sizeof(Datum) * (n + 1));
-	Datum		args[2];
+		"DELETE FROM somamem.parked WHERE sink = $1 AND id = ANY ($2)", 2, {TEXTOID, INT8ARRAYOID}};
+	Datum *elements = palloc(sizeof(Datum) * (n + 1));
+	Datum  args[2];
 
 	if (n == 0)
 		return;
@@ -146,11 +146,11 @@ smem_park_promote(SmemSink sink, const char **tenants, const char **sessions, in
 		" LATERAL (SELECT f.id, f.next_attempt_at FROM somamem.parked f WHERE f.sink = $1 AND f.tenant = s.t"
 		"  AND f.session_id = s.s AND f.state <> 'delayed' ORDER BY f.id LIMIT 1) AS head"
 		" WHERE p.sink = $1 AND p.id = head.id AND head.next_attempt_at IS NULL",
-		3, {TEXTOID, TEXTARRAYOID, TEXTARRAYOID}
-	};
-	Datum	   *t = palloc(sizeof(Datum) * (n + 1));
-	Datum	   *s = palloc(sizeof(Datum) * (n + 1));
-	Datum		args[3];
+		3,
+		{TEXTOID, TEXTARRAYOID, TEXTARRAYOID}};
+	Datum *t = palloc(sizeof(Datum) * (n + 1));
+	Datum *s = palloc(sizeof(Datum) * (n + 1));
+	Datum  args[3];
 
 	if (n == 0)
 		return;
@@ -171,9 +171,9 @@ smem_park_blocks(SmemSink sink, const char *tenant, const char *session)
 	static SmemQuery query = {
 		"SELECT 1 FROM somamem.parked WHERE sink = $1 AND tenant = $2 AND session_id = $3"
 		" AND state <> 'delayed' LIMIT 1",
-		3, {TEXTOID, TEXTOID, TEXTOID}
-	};
-	Datum		args[3] = {sink_datum(sink), CStringGetTextDatum(tenant), CStringGetTextDatum(session)};
+		3,
+		{TEXTOID, TEXTOID, TEXTOID}};
+	Datum args[3] = {sink_datum(sink), CStringGetTextDatum(tenant), CStringGetTextDatum(session)};
 
 	return smem_query(&query, args, NULL, 1) > 0;
 }
@@ -187,9 +187,9 @@ smem_park_wake_delayed(SmemSink sink)
 		"  AND f.tenant = p.tenant AND f.session_id = p.session_id AND f.state <> 'delayed')"
 		"  THEN NULL ELSE p.next_attempt_at END"
 		" WHERE p.sink = $1 AND p.state = 'delayed' AND p.next_attempt_at <= pg_catalog.clock_timestamp()",
-		1, {TEXTOID}
-	};
-	Datum		args[1] = {sink_datum(sink)};
+		1,
+		{TEXTOID}};
+	Datum args[1] = {sink_datum(sink)};
 
 	return (int) smem_query(&query, args, NULL, 0);
 }
@@ -203,23 +203,24 @@ smem_park_due(SmemSink sink, int max_sessions, TimestampTz lease, SmemDue **due)
 		"   AND next_attempt_at <= pg_catalog.clock_timestamp() ORDER BY next_attempt_at LIMIT $2) t),"
 		" run AS MATERIALIZED (SELECT r.* FROM turn, LATERAL (SELECT p.id, p.tenant, p.session_id, p.attempts,"
 		"  p.next_attempt_at, p.commit_at FROM somamem.parked p WHERE p.sink = $1 AND p.tenant = turn.tenant"
-		"  AND p.session_id = turn.session_id AND p.state <> 'delayed' ORDER BY p.id LIMIT " CppAsString2(ROWS_PER_SESSION) ") r),"
-		" head AS MATERIALIZED (SELECT min(id) AS id, tenant, session_id FROM run GROUP BY tenant, session_id),"
-		" counted AS (UPDATE somamem.parked p SET attempts = p.attempts + 1, next_attempt_at = $3"
-		"  FROM head WHERE p.sink = $1 AND p.id = head.id RETURNING p.id)"
-		" SELECT run.id, run.id = head.id, run.attempts + 1, run.commit_at FROM run"
-		" JOIN head USING (tenant, session_id) ORDER BY run.id",
-		3, {TEXTOID, INT4OID, TIMESTAMPTZOID}
-	};
-	Datum		args[3] = {sink_datum(sink), Int32GetDatum(max_sessions), TimestampTzGetDatum(lease)};
-	int			n = (int) smem_query(&query, args, NULL, 0);
+		"  AND p.session_id = turn.session_id AND p.state <> 'delayed' ORDER BY p.id LIMIT " CppAsString2(
+			ROWS_PER_SESSION) ") r),"
+							  " head AS MATERIALIZED (SELECT min(id) AS id, tenant, session_id FROM run GROUP BY tenant, session_id),"
+							  " counted AS (UPDATE somamem.parked p SET attempts = p.attempts + 1, next_attempt_at = $3"
+							  "  FROM head WHERE p.sink = $1 AND p.id = head.id RETURNING p.id)"
+							  " SELECT run.id, run.id = head.id, run.attempts + 1, run.commit_at FROM run"
+							  " JOIN head USING (tenant, session_id) ORDER BY run.id",
+		3,
+		{TEXTOID, INT4OID, TIMESTAMPTZOID}};
+	Datum args[3] = {sink_datum(sink), Int32GetDatum(max_sessions), TimestampTzGetDatum(lease)};
+	int	  n = (int) smem_query(&query, args, NULL, 0);
 
 	*due = palloc(sizeof(SmemDue) * (n + 1));
 	for (int i = 0; i < n; i++)
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		bool	  isnull;
 
 		(*due)[i].id = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
 		(*due)[i].head = DatumGetBool(SPI_getbinval(tuple, desc, 2, &isnull));
@@ -235,10 +236,10 @@ smem_park_extend(SmemSink sink, const int64_t *ids, int n, TimestampTz lease)
 	static SmemQuery query = {
 		"UPDATE somamem.parked SET next_attempt_at = $3 WHERE sink = $1 AND id = ANY ($2)"
 		" AND next_attempt_at <= pg_catalog.clock_timestamp()",
-		3, {TEXTOID, INT8ARRAYOID, TIMESTAMPTZOID}
-	};
-	Datum	   *elements = palloc(sizeof(Datum) * (n + 1));
-	Datum		args[3];
+		3,
+		{TEXTOID, INT8ARRAYOID, TIMESTAMPTZOID}};
+	Datum *elements = palloc(sizeof(Datum) * (n + 1));
+	Datum  args[3];
 
 	if (n == 0)
 		return;
@@ -256,10 +257,10 @@ smem_park_return(SmemSink sink, const int64_t *ids, int n)
 	static SmemQuery query = {
 		"UPDATE somamem.parked SET attempts = attempts - 1, next_attempt_at = pg_catalog.clock_timestamp()"
 		" WHERE sink = $1 AND id = ANY ($2)",
-		2, {TEXTOID, INT8ARRAYOID}
-	};
-	Datum	   *elements = palloc(sizeof(Datum) * (n + 1));
-	Datum		args[2];
+		2,
+		{TEXTOID, INT8ARRAYOID}};
+	Datum *elements = palloc(sizeof(Datum) * (n + 1));
+	Datum  args[2];
 
 	if (n == 0)
 		return;
@@ -277,23 +278,25 @@ smem_park_count(SmemSink sink, int64_t *parked, int64_t *delayed, int64_t *dead)
 		"SELECT (SELECT count(*) FROM somamem.parked WHERE sink = $1 AND state <> 'delayed'),"
 		" (SELECT count(*) FROM somamem.parked WHERE sink = $1 AND state = 'delayed'),"
 		" (SELECT count(*) FROM somamem.dead_letter WHERE sink = $1)",
-		1, {TEXTOID}
-	};
-	Datum		args[1] = {sink_datum(sink)};
-	bool		isnull;
+		1,
+		{TEXTOID}};
+	Datum args[1] = {sink_datum(sink)};
+	bool  isnull;
 
 	smem_query(&query, args, NULL, 1);
-	*parked = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	*delayed = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	*parked =
+		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	*delayed =
+		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 	*dead = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
 }
 
 static TimestampTz
 one_time(SmemQuery *query, SmemSink sink)
 {
-	Datum		args[1] = {sink_datum(sink)};
-	bool		isnull;
-	Datum		value;
+	Datum args[1] = {sink_datum(sink)};
+	bool  isnull;
+	Datum value;
 
 	smem_query(query, args, NULL, 1);
 	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
@@ -304,8 +307,9 @@ TimestampTz
 smem_park_oldest(SmemSink sink)
 {
 	static SmemQuery query = {
-		"SELECT min(commit_at) FROM somamem.parked WHERE sink = $1 AND state <> 'delayed'", 1, {TEXTOID}
-	};
+		"SELECT min(commit_at) FROM somamem.parked WHERE sink = $1 AND state <> 'delayed'",
+		1,
+		{TEXTOID}};
 
 	return one_time(&query, sink);
 }
@@ -314,8 +318,9 @@ TimestampTz
 smem_park_next(SmemSink sink)
 {
 	static SmemQuery query = {
-		"SELECT min(next_attempt_at) FROM somamem.parked WHERE sink = $1 AND next_attempt_at IS NOT NULL", 1, {TEXTOID}
-	};
+		"SELECT min(next_attempt_at) FROM somamem.parked WHERE sink = $1 AND next_attempt_at IS NOT NULL",
+		1,
+		{TEXTOID}};
 
 	return one_time(&query, sink);
 }

@@ -17,9 +17,9 @@ typedef struct SmemParked
 	int64_t		id;
 	const char *tenant;
 	const char *session;
-	const char *state;			/* retry, behind, held (takes a counted attempt back), delayed */
-	int			attempts;		/* made so far; where more were counted already, those stay */
-	TimestampTz next_attempt_at;	/* 0: not before its turn comes */
+	const char *state;			 /* retry, behind, held (takes a counted attempt back), delayed */
+	int			attempts;		 /* made so far; where more were counted already, those stay */
+	TimestampTz next_attempt_at; /* 0: not before its turn comes */
 	TimestampTz commit_at;
 	const char *class;
 	const char *error;
@@ -27,7 +27,7 @@ typedef struct SmemParked
 
 typedef struct SmemDead
 {
-	int64_t		id;
+	int64_t id;
 	const char *class;
 	const char *reason;
 	int			attempts;
@@ -37,8 +37,8 @@ typedef struct SmemDead
 typedef struct SmemDue
 {
 	int64_t		id;
-	bool		head;			/* the first of its session */
-	int			attempts;		/* counted already, this one included */
+	bool		head;	  /* the first of its session */
+	int			attempts; /* counted already, this one included */
 	TimestampTz commit_at;
 } SmemDue;
 
@@ -55,14 +55,14 @@ extern void smem_park_promote(SmemSink sink, const char **tenants, const char **
 extern bool smem_park_blocks(SmemSink sink, const char *tenant, const char *session);
 
 /* Lets due delayed rows join their sessions; returns how many. */
-extern int	smem_park_wake_delayed(SmemSink sink);
+extern int smem_park_wake_delayed(SmemSink sink);
 
 /*
  * Picks sessions whose turn has come and up to a few rows of each, in order.
  * Counts an attempt for each head and moves its next turn to lease, in case
  * nobody lives to tell how this one ended.  Allocates in the current context.
  */
-extern int	smem_park_due(SmemSink sink, int max_sessions, TimestampTz lease, SmemDue **due);
+extern int smem_park_due(SmemSink sink, int max_sessions, TimestampTz lease, SmemDue **due);
 
 /* Moves the turn of rows that are under way to lease, without counting an attempt. */
 extern void smem_park_extend(SmemSink sink, const int64_t *ids, int n, TimestampTz lease);
@@ -71,7 +71,7 @@ extern void smem_park_extend(SmemSink sink, const int64_t *ids, int n, Timestamp
 extern void smem_park_return(SmemSink sink, const int64_t *ids, int n);
 
 /* Counts for a starting shipper, and the oldest commit among what is parked (0: none). */
-extern void smem_park_count(SmemSink sink, int64_t *parked, int64_t *delayed, int64_t *dead);
+extern void		   smem_park_count(SmemSink sink, int64_t *parked, int64_t *delayed, int64_t *dead);
 extern TimestampTz smem_park_oldest(SmemSink sink);
 
 /* When the next parked row is due (0: never). */

@@ -17,35 +17,33 @@
 /* The payload under inspection. */
 typedef struct Reader
 {
-	SmemHasher *hasher;
+	SmemHasher	   *hasher;
 	JsonbContainer *payload;
-	int			payload_len;
-	JsonbContainer *metadata;	/* NULL where there is none */
-	SmemStr		text;			/* absent until payload_text was called */
-	char		name[32];		/* how messages call the payload */
+	int				payload_len;
+	JsonbContainer *metadata; /* NULL where there is none */
+	SmemStr			text;	  /* absent until payload_text was called */
+	char			name[32]; /* how messages call the payload */
 } Reader;
 
 static void
 refuse_field(const Reader *reader, const char *field, const char *rule)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s field \"%s\" %s", reader->name, field, rule)));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("%s field \"%s\" %s", reader->name, field, rule)));
 }
 
 static void
 refuse_argument(const char *argument, const char *rule)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("argument \"%s\" %s", argument, rule)));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("argument \"%s\" %s", argument, rule)));
 }
 
 /* The C1 set has two bytes in UTF-8; elsewhere its codes may be letters. */
 static bool
 has_control(SmemStr s)
 {
-	bool		utf8 = GetDatabaseEncoding() == PG_UTF8;
+	bool utf8 = GetDatabaseEncoding() == PG_UTF8;
 
 	for (size_t i = 0; i < s.len; i++)
 	{
@@ -107,8 +105,8 @@ smem_write_check_args(const SmemWriteArgs *args)
 static SmemStr
 read_string(const Reader *reader, JsonbContainer *object, const char *name, const char *path)
 {
-	SmemStr		absent = {NULL, 0};
-	JsonbValue	value;
+	SmemStr	   absent = {NULL, 0};
+	JsonbValue value;
 
 	if (object == NULL || smem_jsonb_member(object, name, &value) == NULL)
 		return absent;
@@ -120,7 +118,7 @@ read_string(const Reader *reader, JsonbContainer *object, const char *name, cons
 static SmemStr
 read_required(const Reader *reader, const char *name)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	if (smem_jsonb_member(reader->payload, name, &value) == NULL)
 		refuse_field(reader, name, "is missing");
@@ -132,7 +130,7 @@ read_required(const Reader *reader, const char *name)
 static void
 read_metadata(Reader *reader)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	reader->metadata = NULL;
 	if (smem_jsonb_member(reader->payload, "metadata", &value) == NULL)
@@ -146,7 +144,7 @@ static bool
 contradict(SmemStr a, SmemStr b)
 {
 	return smem_str_present(a) && smem_str_present(b) &&
-		(a.len != b.len || memcmp(a.data, b.data, a.len) != 0);
+		   (a.len != b.len || memcmp(a.data, b.data, a.len) != 0);
 }
 
 static void
@@ -163,15 +161,14 @@ static SmemStr
 choose_name(const Reader *reader, const char *argument, SmemStr given, SmemStr top, SmemStr meta,
 			int contradiction)
 {
-	SmemStr		held = smem_str_present(top) ? top : meta;
-	char		path[64];
+	SmemStr held = smem_str_present(top) ? top : meta;
+	char	path[64];
 
 	snprintf(path, sizeof(path), "%s%s", smem_str_present(top) ? "" : "metadata.", argument);
 	if (contradict(given, held))
 		ereport(ERROR,
-				(errcode(contradiction),
-				 errmsg("argument \"%s\" contradicts %s field \"%s\"", argument, reader->name,
-						path)));
+				(errcode(contradiction), errmsg("argument \"%s\" contradicts %s field \"%s\"",
+												argument, reader->name, path)));
 	if (smem_str_present(given))
 		return given;
 	check_name_field(reader, path, held);
@@ -181,25 +178,23 @@ choose_name(const Reader *reader, const char *argument, SmemStr given, SmemStr t
 static void
 refuse_missing(const Reader *reader, const char *name)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s field \"%s\" is missing", reader->name, name),
-			 errhint("Give the argument \"%s\", or the field \"%s\" or \"metadata.%s\".", name, name,
-					 name)));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("%s field \"%s\" is missing", reader->name, name),
+					errhint("Give the argument \"%s\", or the field \"%s\" or \"metadata.%s\".",
+							name, name, name)));
 }
 
 static SmemStr
 read_tenant(const Reader *reader, SmemStr given)
 {
-	SmemStr		top = read_string(reader, reader->payload, "tenant", "tenant");
-	SmemStr		meta = read_string(reader, reader->metadata, "tenant", "metadata.tenant");
-	SmemStr		tenant;
+	SmemStr top = read_string(reader, reader->payload, "tenant", "tenant");
+	SmemStr meta = read_string(reader, reader->metadata, "tenant", "metadata.tenant");
+	SmemStr tenant;
 
 	if (contradict(top, meta))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("%s field \"tenant\" contradicts its field \"metadata.tenant\"",
-						reader->name)));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("%s field \"tenant\" contradicts its field \"metadata.tenant\"",
+							   reader->name)));
 	tenant = choose_name(reader, "tenant", given, top, meta, ERRCODE_INSUFFICIENT_PRIVILEGE);
 	if (!smem_str_present(tenant))
 		refuse_missing(reader, "tenant");
@@ -209,10 +204,10 @@ read_tenant(const Reader *reader, SmemStr given)
 static SmemStr
 read_session(const Reader *reader, SmemStr given)
 {
-	SmemStr		top = read_string(reader, reader->payload, "session_id", "session_id");
-	SmemStr		meta = read_string(reader, reader->metadata, "session_id", "metadata.session_id");
-	SmemStr		session = choose_name(reader, "session_id", given, top, meta,
-									  ERRCODE_INVALID_PARAMETER_VALUE);
+	SmemStr top = read_string(reader, reader->payload, "session_id", "session_id");
+	SmemStr meta = read_string(reader, reader->metadata, "session_id", "metadata.session_id");
+	SmemStr session =
+		choose_name(reader, "session_id", given, top, meta, ERRCODE_INVALID_PARAMETER_VALUE);
 
 	if (!smem_str_present(session))
 		refuse_missing(reader, "session_id");
@@ -222,10 +217,10 @@ read_session(const Reader *reader, SmemStr given)
 static SmemStr
 read_namespace(const Reader *reader, SmemStr given)
 {
-	SmemStr		absent = {NULL, 0};
-	SmemStr		meta = read_string(reader, reader->metadata, "namespace", "metadata.namespace");
-	SmemStr		namespace = choose_name(reader, "namespace", given, absent, meta,
-										ERRCODE_INVALID_PARAMETER_VALUE);
+	SmemStr absent = {NULL, 0};
+	SmemStr meta = read_string(reader, reader->metadata, "namespace", "metadata.namespace");
+	SmemStr namespace =
+		choose_name(reader, "namespace", given, absent, meta, ERRCODE_INVALID_PARAMETER_VALUE);
 
 	return smem_str_present(namespace) ? namespace : smem_str(DEFAULT_NAMESPACE);
 }
@@ -233,8 +228,8 @@ read_namespace(const Reader *reader, SmemStr given)
 static SmemStr
 read_persona(const Reader *reader, SmemStr given)
 {
-	SmemStr		absent = {NULL, 0};
-	SmemStr		top = read_string(reader, reader->payload, "persona_id", "persona_id");
+	SmemStr absent = {NULL, 0};
+	SmemStr top = read_string(reader, reader->payload, "persona_id", "persona_id");
 
 	return choose_name(reader, "persona_id", given, top, absent, ERRCODE_INVALID_PARAMETER_VALUE);
 }
@@ -243,9 +238,9 @@ read_persona(const Reader *reader, SmemStr given)
 static bool
 cut_epoch(Numeric number, int64_t *seconds)
 {
-	Datum		whole = DirectFunctionCall1(numeric_floor, NumericGetDatum(number));
-	Datum		min = NumericGetDatum(int64_to_numeric(SMEM_ISO8601_MIN));
-	Datum		max = NumericGetDatum(int64_to_numeric(SMEM_ISO8601_MAX));
+	Datum whole = DirectFunctionCall1(numeric_floor, NumericGetDatum(number));
+	Datum min = NumericGetDatum(int64_to_numeric(SMEM_ISO8601_MIN));
+	Datum max = NumericGetDatum(int64_to_numeric(SMEM_ISO8601_MAX));
 
 	if (DatumGetBool(DirectFunctionCall2(numeric_lt, whole, min)) ||
 		DatumGetBool(DirectFunctionCall2(numeric_gt, whole, max)))
@@ -258,9 +253,9 @@ cut_epoch(Numeric number, int64_t *seconds)
 static void
 read_timestamp(const Reader *reader, char timestamp[SMEM_ISO8601_SIZE])
 {
-	JsonbValue	value;
-	int64_t		seconds = 0;
-	bool		understood = false;
+	JsonbValue value;
+	int64_t	   seconds = 0;
+	bool	   understood = false;
 
 	timestamp[0] = '\0';
 	if (reader->metadata == NULL ||
@@ -268,7 +263,7 @@ read_timestamp(const Reader *reader, char timestamp[SMEM_ISO8601_SIZE])
 		return;
 	if (value.type == jbvString)
 	{
-		SmemStr		text = smem_jsonb_string(&value);
+		SmemStr text = smem_jsonb_string(&value);
 
 		if (text.len == 0)
 			return;
@@ -277,11 +272,12 @@ read_timestamp(const Reader *reader, char timestamp[SMEM_ISO8601_SIZE])
 	else if (value.type == jbvNumeric)
 		understood = cut_epoch(value.val.numeric, &seconds);
 	if (!understood)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s field \"metadata.timestamp\" must be a time", reader->name),
-				 errdetail("A time is a text like 2024-05-08T13:56:00Z, with or without fraction and "
-						   "zone, or a number of seconds since 1970.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s field \"metadata.timestamp\" must be a time", reader->name),
+			 errdetail("A time is a text like 2024-05-08T13:56:00Z, with or without fraction and "
+					   "zone, or a number of seconds since 1970.")));
 	smem_iso8601_format(seconds, timestamp);
 }
 
@@ -289,14 +285,14 @@ read_timestamp(const Reader *reader, char timestamp[SMEM_ISO8601_SIZE])
 static SmemStr
 read_id(const Reader *reader, const char *name)
 {
-	SmemStr		absent = {NULL, 0};
-	JsonbValue	value;
+	SmemStr	   absent = {NULL, 0};
+	JsonbValue value;
 
 	if (smem_jsonb_member(reader->payload, name, &value) == NULL)
 		return absent;
 	if (value.type == jbvNumeric)
-		return smem_str(DatumGetCString(DirectFunctionCall1(numeric_out,
-															NumericGetDatum(value.val.numeric))));
+		return smem_str(
+			DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value.val.numeric))));
 	if (value.type != jbvString)
 		refuse_field(reader, name, "must be a string or a number");
 	return value.val.string.len == 0 ? absent : smem_jsonb_string(&value);
@@ -321,13 +317,12 @@ payload_text(Reader *reader)
 static void
 check_size(Reader *reader, const SmemJsonbSurvey *survey)
 {
-	Size		max_bytes = (Size) smem_guc_max_payload_kb * 1024;
+	Size max_bytes = (Size) smem_guc_max_payload_kb * 1024;
 
 	if (survey->max_text <= max_bytes || payload_text(reader).len <= max_bytes)
 		return;
 	ereport(ERROR,
-			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			 errmsg("%s is too large", reader->name),
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is too large", reader->name),
 			 errdetail("Its text has %zu bytes; the setting \"somamem.max_payload\" allows %zu.",
 					   payload_text(reader).len, max_bytes)));
 }
@@ -336,8 +331,8 @@ check_size(Reader *reader, const SmemJsonbSurvey *survey)
 static void
 choose_key(Reader *reader, const SmemWriteArgs *args, SmemStr role, SmemWrite *write)
 {
-	SmemStr		id = read_id(reader, "id");
-	SmemStr		message_id = read_id(reader, "message_id");
+	SmemStr		 id = read_id(reader, "id");
+	SmemStr		 message_id = read_id(reader, "message_id");
 	SmemKeyParts parts = {write->tenant, write->namespace, write->session, role};
 
 	read_timestamp(reader, parts.timestamp);
@@ -359,12 +354,12 @@ choose_key(Reader *reader, const SmemWriteArgs *args, SmemStr role, SmemWrite *w
 static void
 hash_payload(const Reader *reader, const SmemJsonbSurvey *survey, SmemWrite *write)
 {
-	SmemStr		bytes = {(const char *) reader->payload, (size_t) reader->payload_len};
-	SmemStr		parts[] = {write->tenant, write->session, write->namespace, write->persona, bytes};
+	SmemStr bytes = {(const char *) reader->payload, (size_t) reader->payload_len};
+	SmemStr parts[] = {write->tenant, write->session, write->namespace, write->persona, bytes};
 
 	if (survey->padded_numbers)
 	{
-		Jsonb	   *trimmed = smem_jsonb_trim_numbers(reader->payload);
+		Jsonb *trimmed = smem_jsonb_trim_numbers(reader->payload);
 
 		parts[4].data = (const char *) &trimmed->root;
 		parts[4].len = VARSIZE(trimmed) - VARHDRSZ;
@@ -376,16 +371,15 @@ void
 smem_write_read(SmemHasher *hasher, const SmemWriteArgs *args, JsonbContainer *payload,
 				int payload_len, int ordinal, SmemWrite *write)
 {
-	Reader		reader = {hasher, payload, payload_len, NULL, {NULL, 0}, "payload"};
+	Reader			reader = {hasher, payload, payload_len, NULL, {NULL, 0}, "payload"};
 	SmemJsonbSurvey survey = {0};
-	SmemStr		role;
+	SmemStr			role;
 
 	if (ordinal > 0)
 		snprintf(reader.name, sizeof(reader.name), "payload %d", ordinal);
 	if (!JsonContainerIsObject(payload))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be a JSON object", reader.name)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must be a JSON object", reader.name)));
 	(void) read_required(&reader, "type");
 	role = read_required(&reader, "role");
 	(void) read_required(&reader, "content");

@@ -13,12 +13,12 @@
 /* Arguments of a call; absent where NULL. */
 typedef struct SmemWriteArgs
 {
-	SmemStr		tenant;
-	SmemStr		session;
-	SmemStr		namespace;
-	SmemStr		persona;
-	SmemStr		key;
-	SmemStr		traceparent;
+	SmemStr tenant;
+	SmemStr session;
+	SmemStr namespace;
+	SmemStr persona;
+	SmemStr key;
+	SmemStr traceparent;
 } SmemWriteArgs;
 
 /*
@@ -27,17 +27,17 @@ typedef struct SmemWriteArgs
  */
 typedef struct SmemWrite
 {
-	int			ordinal;		/* in a batch, from 1; else 0 */
+	int				ordinal; /* in a batch, from 1; else 0 */
 	JsonbContainer *payload;
-	int			payload_len;
-	SmemStr		tenant;
-	SmemStr		session;
-	SmemStr		namespace;
-	SmemStr		persona;		/* may be absent */
-	SmemStr		key;
-	bool		key_is_new;		/* made for this write: nobody else can have it */
-	uint8		key_hash[SMEM_HASH_SIZE];
-	uint8		payload_hash[SMEM_HASH_SIZE];
+	int				payload_len;
+	SmemStr			tenant;
+	SmemStr			session;
+	SmemStr namespace;
+	SmemStr persona; /* may be absent */
+	SmemStr key;
+	bool	key_is_new; /* made for this write: nobody else can have it */
+	uint8	key_hash[SMEM_HASH_SIZE];
+	uint8	payload_hash[SMEM_HASH_SIZE];
 } SmemWrite;
 
 /* Refuses arguments that no payload could make right. */

@@ -13,9 +13,9 @@
 static void
 load_moment(int first_column, SmemMoment *moment)
 {
-	HeapTuple	tuple = SPI_tuptable->vals[0];
-	TupleDesc	desc = SPI_tuptable->tupdesc;
-	bool		isnull;
+	HeapTuple tuple = SPI_tuptable->vals[0];
+	TupleDesc desc = SPI_tuptable->tupdesc;
+	bool	  isnull;
 
 	smem_snapshot_parse(SPI_getvalue(tuple, desc, first_column), &moment->snapshot);
 	moment->high = DatumGetInt64(SPI_getbinval(tuple, desc, first_column + 1, &isnull));
@@ -28,9 +28,9 @@ lift_sequence(int64 newest)
 {
 	static SmemQuery query = {
 		"SELECT pg_catalog.setval('somamem.shipment_id_seq', $1) FROM somamem.shipment_id_seq WHERE last_value < $1",
-		1, {INT8OID}
-	};
-	Datum		args[1] = {Int64GetDatum(newest)};
+		1,
+		{INT8OID}};
+	Datum args[1] = {Int64GetDatum(newest)};
 
 	smem_query(&query, args, NULL, 0);
 }
@@ -41,12 +41,12 @@ smem_position_load(SmemSink sink, SmemPosition *position)
 	static SmemQuery query = {
 		"SELECT from_snapshot, from_high, from_next_xid, to_snapshot, to_high, to_next_xid, after_id,"
 		" system_identifier, id FROM somamem.shipment WHERE sink = $1 ORDER BY id DESC LIMIT 1",
-		1, {TEXTOID}
-	};
-	Datum		args[1] = {CStringGetTextDatum(smem_sink_name(sink))};
-	HeapTuple	tuple;
-	TupleDesc	desc;
-	bool		isnull;
+		1,
+		{TEXTOID}};
+	Datum	  args[1] = {CStringGetTextDatum(smem_sink_name(sink))};
+	HeapTuple tuple;
+	TupleDesc desc;
+	bool	  isnull;
 
 	memset(position, 0, sizeof(*position));
 	smem_moment_zero(&position->from);
@@ -54,7 +54,8 @@ smem_position_load(SmemSink sink, SmemPosition *position)
 		return false;
 	tuple = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
-	position->restored = DatumGetInt64(SPI_getbinval(tuple, desc, 8, &isnull)) != (int64) GetSystemIdentifier();
+	position->restored =
+		DatumGetInt64(SPI_getbinval(tuple, desc, 8, &isnull)) != (int64) GetSystemIdentifier();
 	if (!position->restored)
 	{
 		load_moment(1, &position->from);
@@ -73,7 +74,7 @@ smem_position_load(SmemSink sink, SmemPosition *position)
 static Datum
 int8_array(const int64_t *values, int n, Oid type)
 {
-	Datum	   *elements = palloc(sizeof(Datum) * (n + 1));
+	Datum *elements = palloc(sizeof(Datum) * (n + 1));
 
 	for (int i = 0; i < n; i++)
 		elements[i] = Int64GetDatum(values[i]);
@@ -89,13 +90,14 @@ smem_position_record(SmemSink sink, const SmemPosition *position, const SmemPage
 		" receipts, first_id, last_id)"
 		" VALUES ($1, $2, $3::pg_snapshot, $4, $5, $6::pg_snapshot, $7, $8, $9, $10, $11, $12, $13, $14,"
 		" $15, $16, $17)",
-		17, {TEXTOID, INT8OID, TEXTOID, INT8OID, XID8OID, TEXTOID, INT8OID, XID8OID, INT8OID,
-		TIMESTAMPTZOID, INT4OID, INT8OID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTOID, INT8OID, INT8OID}
-	};
-	Datum		args[17] = {0};
-	char		nulls[18] = "                 ";
-	int64_t		first = PG_INT64_MAX;
-	int64_t		last = 0;
+		17,
+		{TEXTOID, INT8OID, TEXTOID, INT8OID, XID8OID, TEXTOID, INT8OID, XID8OID, INT8OID,
+		 TIMESTAMPTZOID, INT4OID, INT8OID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTOID, INT8OID,
+		 INT8OID}};
+	Datum	args[17] = {0};
+	char	nulls[18] = "                 ";
+	int64_t first = PG_INT64_MAX;
+	int64_t last = 0;
 
 	args[0] = CStringGetTextDatum(smem_sink_name(sink));
 	args[1] = Int64GetDatum((int64) GetSystemIdentifier());

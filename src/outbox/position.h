@@ -15,22 +15,22 @@
 
 typedef struct SmemPosition
 {
-	SmemMoment	from;
-	bool		in_step;
-	SmemMoment	to;				/* while in_step */
-	int64_t		after_id;		/* while in_step */
-	bool		restored;		/* the log is another server's, and so are its transaction ids */
+	SmemMoment from;
+	bool	   in_step;
+	SmemMoment to;		 /* while in_step */
+	int64_t	   after_id; /* while in_step */
+	bool	   restored; /* the log is another server's, and so are its transaction ids */
 } SmemPosition;
 
 /* What one recorded page says of its rows; arrays of the same length, in any order. */
 typedef struct SmemPage
 {
-	int			rows;
-	int64_t	   *ids;
+	int			 rows;
+	int64_t		*ids;
 	TimestampTz *delivered_at;
-	const char *receipts;		/* JSON array, one element per row */
-	int64_t		bytes;
-	TimestampTz oldest_commit_at;	/* 0 when rows is 0 */
+	const char	*receipts; /* JSON array, one element per row */
+	int64_t		 bytes;
+	TimestampTz	 oldest_commit_at; /* 0 when rows is 0 */
 } SmemPage;
 
 /*

@@ -28,14 +28,14 @@ sweep_ledger(void)
 	static SmemQuery query = {
 		"DELETE FROM somamem.idempotency WHERE ctid >= $1::text::tid AND ctid < $2::text::tid"
 		" AND written_at < pg_catalog.clock_timestamp() - $3 * interval '1 second'",
-		3, {TEXTOID, TEXTOID, FLOAT8OID}
-	};
+		3,
+		{TEXTOID, TEXTOID, FLOAT8OID}};
 	static BlockNumber next = 0;
-	Relation	rel = relation_open(smem_relation_oid("idempotency"), AccessShareLock);
-	BlockNumber blocks = RelationGetNumberOfBlocks(rel);
-	char		from[32];
-	char		to[32];
-	Datum		args[3];
+	Relation		   rel = relation_open(smem_relation_oid("idempotency"), AccessShareLock);
+	BlockNumber		   blocks = RelationGetNumberOfBlocks(rel);
+	char			   from[32];
+	char			   to[32];
+	Datum			   args[3];
 
 	relation_close(rel, AccessShareLock);
 	if (next >= blocks)
@@ -56,16 +56,18 @@ trim_shipments(SmemSink sink)
 	static SmemQuery query = {
 		"DELETE FROM somamem.shipment s USING (SELECT id FROM somamem.shipment WHERE sink = $1"
 		"  AND recorded_at < pg_catalog.clock_timestamp() - $2 * interval '1 second'"
-		"  AND id < (SELECT max(id) FROM somamem.shipment WHERE sink = $1) ORDER BY id LIMIT " SHIPMENT_ROWS ") AS old"
+		"  AND id < (SELECT max(id) FROM somamem.shipment WHERE sink = $1) ORDER BY id LIMIT " SHIPMENT_ROWS
+		") AS old"
 		" WHERE s.sink = $1 AND s.id = old.id",
-		2, {TEXTOID, FLOAT8OID}
-	};
+		2,
+		{TEXTOID, FLOAT8OID}};
 	static SmemQuery oldest = {
 		"SELECT 1 FROM (SELECT recorded_at FROM somamem.shipment WHERE sink = $1 ORDER BY id LIMIT 1) AS first"
 		" WHERE recorded_at < pg_catalog.clock_timestamp() - $2 * interval '1 second'",
-		2, {TEXTOID, FLOAT8OID}
-	};
-	Datum		args[2] = {CStringGetTextDatum(smem_sink_name(sink)), Float8GetDatum((double) smem_guc_idempotency_window_s)};
+		2,
+		{TEXTOID, FLOAT8OID}};
+	Datum args[2] = {CStringGetTextDatum(smem_sink_name(sink)),
+					 Float8GetDatum((double) smem_guc_idempotency_window_s)};
 
 	if (smem_query(&oldest, args, NULL, 1) > 0)
 		smem_query(&query, args, NULL, 0);

@@ -22,7 +22,10 @@
 
 enum
 {
-	ATT_SEGMENT = 1, ATT_OPENED_AT, ATT_SEALED_AT, ATT_DELIVERED_AT
+	ATT_SEGMENT = 1,
+	ATT_OPENED_AT,
+	ATT_SEALED_AT,
+	ATT_DELIVERED_AT
 };
 
 /* A segment is sealed after this part of the retention, so that the ring holds it whole and one to spare. */
@@ -32,12 +35,12 @@ enum
 static int
 read_current(void)
 {
-	Relation	rel = table_open(smem_relation_oid("segment"), AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	Relation		rel = table_open(smem_relation_oid("segment"), AccessShareLock);
+	Snapshot		snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc	scan = table_beginscan(rel, snapshot, 0, NULL);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TimestampTz newest = 0;
-	int			current = 0;
+	TimestampTz		newest = 0;
+	int				current = 0;
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
@@ -63,8 +66,8 @@ int
 smem_ring_current(void)
 {
 	SmemDatabaseSlot *db = smem_my_database();
-	uint32		known = db ? pg_atomic_read_u32(&db->segment) : 0;
-	int			current;
+	uint32			  known = db ? pg_atomic_read_u32(&db->segment) : 0;
+	int				  current;
 
 	if (known != 0)
 		return (int) known - 1;
@@ -77,8 +80,8 @@ smem_ring_current(void)
 static int64
 one_number(SmemQuery *query, Datum *args, bool *found)
 {
-	bool		isnull = true;
-	Datum		value = 0;
+	bool  isnull = true;
+	Datum value = 0;
 
 	if (smem_query(query, args, NULL, 1) > 0)
 		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
@@ -94,11 +97,11 @@ turn_is_due(int current, int next)
 		"SELECT 1::bigint FROM somamem.segment c, somamem.segment n WHERE c.segment = $1 AND n.segment = $2"
 		" AND n.opened_at IS NULL AND c.opened_at < pg_catalog.clock_timestamp() - $3 * interval '1 second'"
 		" AND EXISTS (SELECT 1 FROM somamem.outbox o WHERE o.segment = $1)",
-		3, {INT2OID, INT2OID, FLOAT8OID}
-	};
-	Datum		args[3] = {Int16GetDatum(current), Int16GetDatum(next),
-	Float8GetDatum((double) smem_guc_retention_s / TURNS_PER_RETENTION)};
-	bool		found;
+		3,
+		{INT2OID, INT2OID, FLOAT8OID}};
+	Datum args[3] = {Int16GetDatum(current), Int16GetDatum(next),
+					 Float8GetDatum((double) smem_guc_retention_s / TURNS_PER_RETENTION)};
+	bool  found;
 
 	(void) one_number(&query, args, &found);
 	return found;
@@ -108,16 +111,18 @@ static void
 turn(void)
 {
 	static SmemQuery seal = {
-		"UPDATE somamem.segment SET sealed_at = pg_catalog.clock_timestamp() WHERE segment = $1", 1, {INT2OID}
-	};
+		"UPDATE somamem.segment SET sealed_at = pg_catalog.clock_timestamp() WHERE segment = $1",
+		1,
+		{INT2OID}};
 	static SmemQuery open = {
-		"UPDATE somamem.segment SET opened_at = pg_catalog.clock_timestamp() WHERE segment = $1", 1, {INT2OID}
-	};
+		"UPDATE somamem.segment SET opened_at = pg_catalog.clock_timestamp() WHERE segment = $1",
+		1,
+		{INT2OID}};
 	SmemDatabaseSlot *db = smem_my_database();
-	int			current;
-	int			next;
-	Datum		args[1];
-	bool		turned;
+	int				  current;
+	int				  next;
+	Datum			  args[1];
+	bool			  turned;
 
 	if (!smem_begin("turning the ring of segments"))
 		return;
@@ -151,11 +156,11 @@ sink_is_behind(int segment, SmemSink sink)
 		"  from_high, from_next_xid FROM somamem.shipment WHERE sink = $2 ORDER BY id DESC LIMIT 1) AS p"
 		" WHERE p.system_identifier = $3 AND NOT EXISTS (SELECT 1 FROM somamem.outbox o WHERE o.segment = $1"
 		"  AND o.xid >= p.xmin AND (o.xid < p.from_next_xid OR o.id > p.from_high))",
-		3, {INT2OID, TEXTOID, INT8OID}
-	};
-	Datum		args[3] = {Int16GetDatum(segment), CStringGetTextDatum(smem_sink_name(sink)),
-	Int64GetDatum((int64) GetSystemIdentifier())};
-	bool		found;
+		3,
+		{INT2OID, TEXTOID, INT8OID}};
+	Datum args[3] = {Int16GetDatum(segment), CStringGetTextDatum(smem_sink_name(sink)),
+					 Int64GetDatum((int64) GetSystemIdentifier())};
+	bool  found;
 
 	(void) one_number(&query, args, &found);
 	return found;
@@ -166,14 +171,14 @@ static bool
 segment_is_delivered(int segment)
 {
 	static SmemQuery any = {
-		"SELECT 1::bigint FROM somamem.outbox WHERE segment = $1 LIMIT 1", 1, {INT2OID}
-	};
+		"SELECT 1::bigint FROM somamem.outbox WHERE segment = $1 LIMIT 1", 1, {INT2OID}};
 	static SmemQuery parked = {
 		"SELECT 1::bigint FROM somamem.parked p WHERE EXISTS"
-		" (SELECT 1 FROM somamem.outbox o WHERE o.segment = $1 AND o.id = p.id) LIMIT 1", 1, {INT2OID}
-	};
-	Datum		args[1] = {Int16GetDatum(segment)};
-	bool		found;
+		" (SELECT 1 FROM somamem.outbox o WHERE o.segment = $1 AND o.id = p.id) LIMIT 1",
+		1,
+		{INT2OID}};
+	Datum args[1] = {Int16GetDatum(segment)};
+	bool  found;
 
 	(void) one_number(&any, args, &found);
 	if (!found)
@@ -191,9 +196,10 @@ static void
 mark_delivered(int segment)
 {
 	static SmemQuery query = {
-		"UPDATE somamem.segment SET delivered_at = pg_catalog.clock_timestamp() WHERE segment = $1", 1, {INT2OID}
-	};
-	Datum		args[1] = {Int16GetDatum(segment)};
+		"UPDATE somamem.segment SET delivered_at = pg_catalog.clock_timestamp() WHERE segment = $1",
+		1,
+		{INT2OID}};
+	Datum args[1] = {Int16GetDatum(segment)};
 
 	smem_query(&query, args, NULL, 0);
 }
@@ -203,12 +209,12 @@ static void
 empty(int segment)
 {
 	static SmemQuery truncate[SMEM_SEGMENTS];
-	static char sql[SMEM_SEGMENTS][64];
+	static char		 sql[SMEM_SEGMENTS][64];
 	static SmemQuery reset = {
 		"UPDATE somamem.segment SET opened_at = NULL, sealed_at = NULL, delivered_at = NULL WHERE segment = $1",
-		1, {INT2OID}
-	};
-	Datum		args[1] = {Int16GetDatum(segment)};
+		1,
+		{INT2OID}};
+	Datum args[1] = {Int16GetDatum(segment)};
 
 	if (!ConditionalLockRelationOid(smem_segment_oid(segment), AccessExclusiveLock))
 		return;
@@ -226,7 +232,9 @@ empty(int segment)
 
 enum
 {
-	NOTHING, WAITS, RIPE
+	NOTHING,
+	WAITS,
+	RIPE
 };
 
 /* What is to be done with a segment that is not the current one. */
@@ -236,10 +244,11 @@ segment_stage(int segment)
 	static SmemQuery query = {
 		"SELECT CASE WHEN sealed_at IS NULL THEN 0 WHEN delivered_at IS NULL THEN 1"
 		" WHEN delivered_at < pg_catalog.clock_timestamp() - $2 * interval '1 second' THEN 2 ELSE 0 END::bigint"
-		" FROM somamem.segment WHERE segment = $1", 2, {INT2OID, FLOAT8OID}
-	};
-	Datum		args[2] = {Int16GetDatum(segment), Float8GetDatum((double) smem_guc_retention_s)};
-	bool		found;
+		" FROM somamem.segment WHERE segment = $1",
+		2,
+		{INT2OID, FLOAT8OID}};
+	Datum args[2] = {Int16GetDatum(segment), Float8GetDatum((double) smem_guc_retention_s)};
+	bool  found;
 
 	return (int) one_number(&query, args, &found);
 }
@@ -250,7 +259,7 @@ smem_ring_maintain(void)
 	turn();
 	for (int segment = 0; segment < SMEM_SEGMENTS; segment++)
 	{
-		int			stage;
+		int stage;
 
 		if (!smem_begin("emptying delivered segments"))
 			return;
@@ -267,9 +276,8 @@ bool
 smem_ring_waits(void)
 {
 	static SmemQuery query = {
-		"SELECT 1::bigint FROM somamem.segment WHERE sealed_at IS NOT NULL AND delivered_at IS NULL LIMIT 1"
-	};
-	bool		found = false;
+		"SELECT 1::bigint FROM somamem.segment WHERE sealed_at IS NOT NULL AND delivered_at IS NULL LIMIT 1"};
+	bool found = false;
 
 	if (smem_begin("looking at the ring of segments"))
 	{

@@ -9,7 +9,7 @@
 #define SMEM_OUTBOX_RING_H
 
 /* The segment to append to. */
-extern int	smem_ring_current(void);
+extern int smem_ring_current(void);
 
 /*
  * Turns the ring when the current segment is old enough and the next is

@@ -12,11 +12,20 @@
 
 enum
 {
-	COL_ID = 1, COL_XID, COL_CREATED_AT, COL_DELIVER_AFTER, COL_TENANT, COL_SESSION, COL_NAMESPACE,
-	COL_PERSONA, COL_KEY, COL_TRACEPARENT, COL_PAYLOAD
+	COL_ID = 1,
+	COL_XID,
+	COL_CREATED_AT,
+	COL_DELIVER_AFTER,
+	COL_TENANT,
+	COL_SESSION,
+	COL_NAMESPACE,
+	COL_PERSONA,
+	COL_KEY,
+	COL_TRACEPARENT,
+	COL_PAYLOAD
 };
 
-#define UNIX_EPOCH_SHIFT_US \
+#define UNIX_EPOCH_SHIFT_US                                                                        \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * USECS_PER_SEC)
 
 static Datum
@@ -28,7 +37,7 @@ column(SPITupleTable *table, uint64 i, int number, bool *isnull)
 int64_t
 smem_row_id(SPITupleTable *table, uint64_t i)
 {
-	bool		isnull;
+	bool isnull;
 
 	return DatumGetInt64(column(table, i, COL_ID, &isnull));
 }
@@ -36,7 +45,7 @@ smem_row_id(SPITupleTable *table, uint64_t i)
 uint64_t
 smem_row_xid(SPITupleTable *table, uint64_t i)
 {
-	bool		isnull;
+	bool isnull;
 
 	return DatumGetUInt64(column(table, i, COL_XID, &isnull));
 }
@@ -45,9 +54,9 @@ smem_row_xid(SPITupleTable *table, uint64_t i)
 static char *
 convert(char *text, int len, int encoding, size_t *converted_len)
 {
-	Oid			proc = FindDefaultConversionProc(encoding, PG_UTF8);
-	int			size = len * MAX_CONVERSION_GROWTH + 1;
-	char	   *converted;
+	Oid	  proc = FindDefaultConversionProc(encoding, PG_UTF8);
+	int	  size = len * MAX_CONVERSION_GROWTH + 1;
+	char *converted;
 
 	if (!OidIsValid(proc) || len > (int) (MaxAllocSize / MAX_CONVERSION_GROWTH) - 1)
 		return NULL;
@@ -63,9 +72,9 @@ convert(char *text, int len, int encoding, size_t *converted_len)
 static SmemStr
 to_utf8(char *text, int len, SmemOutboxRow *row)
 {
-	SmemStr		str = {text, (size_t) len};
-	int			encoding = GetDatabaseEncoding();
-	char	   *converted;
+	SmemStr str = {text, (size_t) len};
+	int		encoding = GetDatabaseEncoding();
+	char   *converted;
 
 	if (encoding == PG_UTF8)
 		return str;
@@ -86,10 +95,10 @@ to_utf8(char *text, int len, SmemOutboxRow *row)
 static SmemStr
 text_column(SPITupleTable *table, uint64 i, int number, SmemOutboxRow *row, char **raw)
 {
-	SmemStr		absent = {NULL, 0};
-	bool		isnull;
-	Datum		value = column(table, i, number, &isnull);
-	char	   *string;
+	SmemStr absent = {NULL, 0};
+	bool	isnull;
+	Datum	value = column(table, i, number, &isnull);
+	char   *string;
 
 	if (isnull)
 		return absent;
@@ -109,8 +118,8 @@ member(JsonbContainer *object, const char *name, JsonbValue *value)
 static bool
 is_string_list(JsonbValue *value)
 {
-	JsonbIterator *it;
-	JsonbValue	element;
+	JsonbIterator	  *it;
+	JsonbValue		   element;
 	JsonbIteratorToken token;
 
 	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
@@ -139,22 +148,17 @@ is_number(JsonbValue *value)
 static const struct
 {
 	const char *name;
-	bool		(*fits) (JsonbValue *value);
-}			item_members[] = {
-	{"tags", is_string_list},
-	{"importance", is_number},
-	{"novelty", is_number},
-	{"ttl_seconds", is_number},
-	{"links", is_list},
-	{"attachments", is_list}
-};
+	bool (*fits)(JsonbValue *value);
+} item_members[] = {{"tags", is_string_list}, {"importance", is_number},
+					{"novelty", is_number},	  {"ttl_seconds", is_number},
+					{"links", is_list},		  {"attachments", is_list}};
 
 /* Members that SomaBrain takes beside the value: from the payload, else from its metadata. */
 static void
 collect_extras(Jsonb *payload, JsonbContainer *metadata, SmemOutboxRow *row)
 {
 	StringInfoData text;
-	JsonbValue	value;
+	JsonbValue	   value;
 
 	text.data = NULL;
 	for (int i = 0; i < lengthof(item_members); i++)
@@ -178,9 +182,9 @@ collect_extras(Jsonb *payload, JsonbContainer *metadata, SmemOutboxRow *row)
 static void
 decode_payload(Jsonb *payload, SmemSink sink, SmemOutboxRow *row)
 {
-	StringInfoData text;
-	JsonbValue	value;
-	JsonbValue	held;
+	StringInfoData	text;
+	JsonbValue		value;
+	JsonbValue		held;
 	JsonbContainer *metadata = NULL;
 
 	initStringInfo(&text);
@@ -203,8 +207,8 @@ decode_payload(Jsonb *payload, SmemSink sink, SmemOutboxRow *row)
 void
 smem_row_decode(SPITupleTable *table, uint64_t i, SmemSink sink, SmemOutboxRow *row)
 {
-	bool		isnull;
-	Datum		value;
+	bool  isnull;
+	Datum value;
 
 	memset(row, 0, sizeof(*row));
 	row->row.id = smem_row_id(table, i);

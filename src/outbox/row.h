@@ -8,11 +8,11 @@
 #include "outbox/page.h"
 
 /* The columns that smem_row_decode expects, in its order. */
-#define SMEM_ROW_COLUMNS \
+#define SMEM_ROW_COLUMNS                                                                             \
 	"o.id, o.xid, o.created_at, o.deliver_after, o.tenant, o.session_id, o.namespace, o.persona_id," \
 	" o.idempotency_key, o.traceparent, o.payload"
 
-extern int64_t smem_row_id(SPITupleTable *table, uint64_t i);
+extern int64_t	smem_row_id(SPITupleTable *table, uint64_t i);
 extern uint64_t smem_row_xid(SPITupleTable *table, uint64_t i);
 
 /* Everything it sets lives in the current context. */

@@ -12,8 +12,8 @@
 static int
 compare_xid(const void *a, const void *b)
 {
-	uint64		x = *(const uint64 *) a;
-	uint64		y = *(const uint64 *) b;
+	uint64 x = *(const uint64 *) a;
+	uint64 y = *(const uint64 *) b;
 
 	return x < y ? -1 : x > y;
 }
@@ -26,7 +26,7 @@ smem_snapshot_shows(const SmemSnapshot *snap, uint64_t xid)
 	if (xid >= snap->xmax)
 		return false;
 	return snap->nxip == 0 ||
-		bsearch(&xid, snap->xip, snap->nxip, sizeof(uint64), compare_xid) == NULL;
+		   bsearch(&xid, snap->xip, snap->nxip, sizeof(uint64), compare_xid) == NULL;
 }
 
 char *
@@ -44,8 +44,8 @@ smem_snapshot_text(const SmemSnapshot *snap)
 void
 smem_snapshot_parse(const char *text, SmemSnapshot *snap)
 {
-	char	   *at;
-	int			commas = 1;
+	char *at;
+	int	  commas = 1;
 
 	snap->xmin = strtoull(text, &at, 10);
 	if (*at != ':')
@@ -87,7 +87,7 @@ smem_moment_is_zero(const SmemMoment *moment)
 static uint64
 widen(TransactionId xid, FullTransactionId next)
 {
-	uint64		epoch = EpochFromFullTransactionId(next);
+	uint64 epoch = EpochFromFullTransactionId(next);
 
 	if (xid > XidFromFullTransactionId(next))
 		epoch--;
@@ -98,7 +98,7 @@ int64_t
 smem_last_id(void)
 {
 	LOCAL_FCINFO(fcinfo, 1);
-	Datum		last;
+	Datum last;
 
 	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
 	fcinfo->args[0].value = ObjectIdGetDatum(smem_relation_oid("outbox_id_seq"));
@@ -111,7 +111,7 @@ smem_last_id(void)
 void
 smem_moment_take(SmemMoment *moment)
 {
-	Snapshot	snapshot;
+	Snapshot		  snapshot;
 	FullTransactionId next;
 
 	moment->high = smem_last_id();
@@ -150,7 +150,7 @@ bool
 smem_moment_equal(const SmemMoment *a, const SmemMoment *b)
 {
 	return a->high == b->high && a->snapshot.xmax == b->snapshot.xmax &&
-		a->snapshot.nxip == b->snapshot.nxip &&
-		(a->snapshot.nxip == 0 ||
-		 memcmp(a->snapshot.xip, b->snapshot.xip, sizeof(uint64) * a->snapshot.nxip) == 0);
+		   a->snapshot.nxip == b->snapshot.nxip &&
+		   (a->snapshot.nxip == 0 ||
+			memcmp(a->snapshot.xip, b->snapshot.xip, sizeof(uint64) * a->snapshot.nxip) == 0);
 }

@@ -14,10 +14,10 @@
 
 typedef struct SmemSnapshot
 {
-	uint64_t	xmin;			/* every transaction below is over */
-	uint64_t	xmax;			/* every transaction from here on was not */
-	int			nxip;
-	uint64_t   *xip;			/* between them, those in progress; sorted */
+	uint64_t  xmin; /* every transaction below is over */
+	uint64_t  xmax; /* every transaction from here on was not */
+	int		  nxip;
+	uint64_t *xip; /* between them, those in progress; sorted */
 } SmemSnapshot;
 
 /*
@@ -28,8 +28,8 @@ typedef struct SmemSnapshot
  */
 typedef struct SmemMoment
 {
-	int64_t		high;			/* last id handed out */
-	uint64_t	next_xid;
+	int64_t		 high; /* last id handed out */
+	uint64_t	 next_xid;
 	SmemSnapshot snapshot;
 } SmemMoment;
 
@@ -38,7 +38,7 @@ extern bool smem_snapshot_shows(const SmemSnapshot *snap, uint64_t xid);
 
 /* As pg_snapshot's text, palloc'd; and back (raises XX000 on anything else). */
 extern char *smem_snapshot_text(const SmemSnapshot *snap);
-extern void smem_snapshot_parse(const char *text, SmemSnapshot *snap);
+extern void	 smem_snapshot_parse(const char *text, SmemSnapshot *snap);
 
 /* The beginning of time: shows nothing. */
 extern void smem_moment_zero(SmemMoment *moment);

@@ -16,8 +16,18 @@
 
 enum
 {
-	ATT_ID = 1, ATT_XID, ATT_CREATED_AT, ATT_DELIVER_AFTER, ATT_SEGMENT, ATT_TENANT, ATT_SESSION,
-	ATT_NAMESPACE, ATT_PERSONA, ATT_KEY, ATT_TRACEPARENT, ATT_PAYLOAD
+	ATT_ID = 1,
+	ATT_XID,
+	ATT_CREATED_AT,
+	ATT_DELIVER_AFTER,
+	ATT_SEGMENT,
+	ATT_TENANT,
+	ATT_SESSION,
+	ATT_NAMESPACE,
+	ATT_PERSONA,
+	ATT_KEY,
+	ATT_TRACEPARENT,
+	ATT_PAYLOAD
 };
 
 /* Rows of one insertion: so many, or so many bytes of payload. */
@@ -26,11 +36,11 @@ enum
 
 typedef struct Chunk
 {
-	MemoryContext context;		/* holds the rows' values, emptied after each insertion */
+	MemoryContext	context; /* holds the rows' values, emptied after each insertion */
 	TupleTableSlot *slots[CHUNK_ROWS];
-	int			nslots;			/* created so far */
-	int			nrows;
-	Size		bytes;
+	int				nslots; /* created so far */
+	int				nrows;
+	Size			bytes;
 } Chunk;
 
 typedef struct Writer
@@ -60,7 +70,7 @@ put_text(TupleTableSlot *slot, AttrNumber att, SmemStr s)
 static Datum
 copy_payload(const SmemWrite *write)
 {
-	Jsonb	   *payload = palloc(VARHDRSZ + write->payload_len);
+	Jsonb *payload = palloc(VARHDRSZ + write->payload_len);
 
 	SET_VARSIZE(payload, VARHDRSZ + write->payload_len);
 	memcpy(&payload->root, write->payload, write->payload_len);
@@ -72,7 +82,7 @@ static void
 fill_row(Writer *writer, TupleTableSlot *slot, const SmemWrite *write,
 		 const SmemWriteExtras *extras, int64 id)
 {
-	Datum	   *values = slot->tts_values;
+	Datum *values = slot->tts_values;
 
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, 0, slot->tts_tupleDescriptor->natts * sizeof(bool));
@@ -95,7 +105,7 @@ fill_row(Writer *writer, TupleTableSlot *slot, const SmemWrite *write,
 static void
 flush_chunk(Writer *writer)
 {
-	Chunk	   *chunk = &writer->chunk;
+	Chunk		 *chunk = &writer->chunk;
 	MemoryContext caller = MemoryContextSwitchTo(chunk->context);
 
 	if (chunk->nrows == 1)
@@ -113,7 +123,7 @@ flush_chunk(Writer *writer)
 static void
 add_row(Writer *writer, const SmemWrite *write, const SmemWriteExtras *extras, int64 id)
 {
-	Chunk	   *chunk = &writer->chunk;
+	Chunk		 *chunk = &writer->chunk;
 	MemoryContext caller;
 
 	if (chunk->nrows == CHUNK_ROWS ||
@@ -135,8 +145,8 @@ open_writer(Writer *writer, EState *estate)
 	writer->segment = smem_ring_current();
 	smem_ledger_open(&writer->ledger, estate);
 	smem_table_open(&writer->outbox, estate, smem_segment_oid(writer->segment), false);
-	writer->chunk.context = AllocSetContextCreate(estate->es_query_cxt, "somamem chunk",
-												  ALLOCSET_DEFAULT_SIZES);
+	writer->chunk.context =
+		AllocSetContextCreate(estate->es_query_cxt, "somamem chunk", ALLOCSET_DEFAULT_SIZES);
 	writer->chunk.nslots = 0;
 	writer->chunk.nrows = 0;
 	writer->chunk.bytes = 0;
@@ -154,11 +164,11 @@ close_writer(Writer *writer)
 void
 smem_outbox_write(const SmemWrite *writes, int n, const SmemWriteExtras *extras, SmemClaim *claims)
 {
-	EState	   *estate = CreateExecutorState();
+	EState		 *estate = CreateExecutorState();
 	MemoryContext caller = MemoryContextSwitchTo(estate->es_query_cxt);
-	Writer		writer;
-	bool		any_foreign = false;
-	int			written = 0;
+	Writer		  writer;
+	bool		  any_foreign = false;
+	int			  written = 0;
 
 	open_writer(&writer, estate);
 	for (int i = 0; i < n; i++)

@@ -9,8 +9,8 @@
 /* What only a single write can ask for. */
 typedef struct SmemWriteExtras
 {
-	TimestampTz deliver_after;	/* 0: at once */
-	SmemStr		traceparent;	/* may be absent */
+	TimestampTz deliver_after; /* 0: at once */
+	SmemStr		traceparent;   /* may be absent */
 } SmemWriteExtras;
 
 /*

@@ -17,10 +17,10 @@ smem_extension_oid(void)
 /* Relations found since the catalog last changed.  Writing asks for three in every call. */
 static struct
 {
-	char		name[NAMEDATALEN];
-	Oid			oid;
-}			found[16];
-static int	nfound = 0;
+	char name[NAMEDATALEN];
+	Oid	 oid;
+} found[16];
+static int nfound = 0;
 
 static void
 forget_found(Datum arg, int cacheid, uint32 hashvalue)
@@ -48,8 +48,8 @@ keep_found(const char *relname, Oid oid)
 Oid
 smem_relation_oid(const char *relname)
 {
-	Oid			schema;
-	Oid			oid;
+	Oid schema;
+	Oid oid;
 
 	for (int i = 0; i < nfound; i++)
 	{
@@ -59,10 +59,9 @@ smem_relation_oid(const char *relname)
 	schema = get_namespace_oid("somamem", true);
 	oid = OidIsValid(schema) ? get_relname_relid(relname, schema) : InvalidOid;
 	if (!OidIsValid(oid))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("relation \"somamem.%s\" does not exist", relname),
-				 errhint("Run CREATE EXTENSION somamem in this database.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("relation \"somamem.%s\" does not exist", relname),
+						errhint("Run CREATE EXTENSION somamem in this database.")));
 	keep_found(relname, oid);
 	return oid;
 }
@@ -70,7 +69,7 @@ smem_relation_oid(const char *relname)
 Oid
 smem_segment_oid(int segment)
 {
-	char		name[] = "outbox_0";
+	char name[] = "outbox_0";
 
 	Assert(segment >= 0 && segment <= 9);
 	name[sizeof(name) - 2] += segment;

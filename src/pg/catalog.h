@@ -8,9 +8,9 @@
 extern Oid smem_extension_oid(void);
 
 /* Oid of somamem.NAME; raises 55000 when it is missing. */
-extern Oid	smem_relation_oid(const char *relname);
+extern Oid smem_relation_oid(const char *relname);
 
 /* Oid of the segment's table. */
-extern Oid	smem_segment_oid(int segment);
+extern Oid smem_segment_oid(int segment);
 
 #endif

@@ -52,7 +52,7 @@ void
 smem_figures_read(SmemDatabaseSlot *db, SmemSink sink, TimestampTz now, SmemFigures *fig)
 {
 	SmemSinkSlot *slot = &db->sink[sink];
-	TimestampTz beat;
+	TimestampTz	  beat;
 
 	memset(fig, 0, sizeof(*fig));
 	LWLockAcquire(smem_shared->lock, LW_SHARED);
@@ -71,7 +71,8 @@ smem_figures_read(SmemDatabaseSlot *db, SmemSink sink, TimestampTz now, SmemFigu
 	if (fig->oldest_pending_at != 0)
 	{
 		/* The two figures are not read at one moment: something is pending, so one at the least. */
-		fig->pending = (int64) (pg_atomic_read_u64(&db->committed) - pg_atomic_read_u64(&slot->done));
+		fig->pending =
+			(int64) (pg_atomic_read_u64(&db->committed) - pg_atomic_read_u64(&slot->done));
 		fig->pending = Max(fig->pending, 1);
 		fig->lag_seconds = Max(0.0, (double) (now - fig->oldest_pending_at) / 1000000.0);
 	}

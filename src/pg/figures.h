@@ -9,21 +9,22 @@
 typedef struct SmemFigures
 {
 	SmemWorkerState state;
-	pid_t		pid;
-	pid_t		courier_pid;
-	TimestampTz started_at;
-	char		last_error[SMEM_ERROR_LEN];
-	uint32_t	circuit;
-	int64_t		pending;
-	int64_t		parked;
-	int64_t		dead;
-	TimestampTz oldest_pending_at;	/* 0: none */
-	double		lag_seconds;
-	TimestampTz last_success_at;	/* 0: none */
-	bool		stalled;		/* runs, but has not turned for a while */
+	pid_t			pid;
+	pid_t			courier_pid;
+	TimestampTz		started_at;
+	char			last_error[SMEM_ERROR_LEN];
+	uint32_t		circuit;
+	int64_t			pending;
+	int64_t			parked;
+	int64_t			dead;
+	TimestampTz		oldest_pending_at; /* 0: none */
+	double			lag_seconds;
+	TimestampTz		last_success_at; /* 0: none */
+	bool			stalled;		 /* runs, but has not turned for a while */
 } SmemFigures;
 
-extern void smem_figures_read(SmemDatabaseSlot *db, SmemSink sink, TimestampTz now, SmemFigures *fig);
+extern void smem_figures_read(SmemDatabaseSlot *db, SmemSink sink, TimestampTz now,
+							  SmemFigures *fig);
 
 /* "closed", "half-open", "open"; "running", "starting", "backoff", "stopped". */
 extern const char *smem_circuit_name(uint32_t circuit);

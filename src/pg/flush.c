@@ -12,7 +12,7 @@
 XLogRecPtr
 smem_wal_end(void)
 {
-	XLogRecPtr	lsn = GetXLogInsertRecPtr();
+	XLogRecPtr lsn = GetXLogInsertRecPtr();
 
 	/*
 	 * On a page boundary the insert position is already behind the next
@@ -29,7 +29,7 @@ smem_wal_end(void)
 void
 smem_flush_as_committed(void)
 {
-	XLogRecPtr	lsn;
+	XLogRecPtr lsn;
 
 	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
 		return;

@@ -11,10 +11,10 @@
 /* The whole outbox: the worst of its enabled sinks. */
 typedef struct Totals
 {
-	int64		pending;
-	int64		dead;
-	int64		parked;
-	double		lag_seconds;
+	int64  pending;
+	int64  dead;
+	int64  parked;
+	double lag_seconds;
 } Totals;
 
 static const char *
@@ -28,7 +28,9 @@ health_name(SmemHealth health)
 static SmemHealth
 judge(double value, double warning, double critical)
 {
-	return value > critical ? SMEM_HEALTH_DOWN : value > warning ? SMEM_HEALTH_DEGRADED : SMEM_HEALTH_OK;
+	return value > critical	 ? SMEM_HEALTH_DOWN
+		   : value > warning ? SMEM_HEALTH_DEGRADED
+							 : SMEM_HEALTH_OK;
 }
 
 static SmemHealth
@@ -56,8 +58,8 @@ write_sink(StringInfo out, SmemDatabaseSlot *db, SmemSink sink, Totals *totals)
 	appendStringInfo(out, ",\"%s\":{\"status\":\"%s\"", smem_sink_name(sink), health_name(health));
 	if (health != SMEM_HEALTH_OFF)
 	{
-		appendStringInfo(out, ",\"circuit\":\"%s\",\"pending\":" INT64_FORMAT, smem_circuit_name(fig.circuit),
-						 fig.pending);
+		appendStringInfo(out, ",\"circuit\":\"%s\",\"pending\":" INT64_FORMAT,
+						 smem_circuit_name(fig.circuit), fig.pending);
 		if (fig.last_error[0] == '\0' && fig.pid == 0)
 			strlcpy(fig.last_error, "worker is not running", SMEM_ERROR_LEN);
 		if (fig.last_error[0] != '\0')
@@ -77,18 +79,23 @@ write_sink(StringInfo out, SmemDatabaseSlot *db, SmemSink sink, Totals *totals)
 static SmemHealth
 write_outbox(StringInfo out, const Totals *totals)
 {
-	SmemHealth	backlog = SMEM_HEALTH_OK;
-	SmemHealth	lag = judge(totals->lag_seconds * 1000, smem_guc_lag_warning, smem_guc_lag_critical);
+	SmemHealth backlog = SMEM_HEALTH_OK;
+	SmemHealth lag = judge(totals->lag_seconds * 1000, smem_guc_lag_warning, smem_guc_lag_critical);
 
 	/* A burst in flight is not an outage. */
 	if (totals->lag_seconds > 1.0)
-		backlog = judge((double) totals->pending, smem_guc_pending_warning, smem_guc_pending_critical);
-	appendStringInfo(out, ",\"memory_write_outbox\":{\"status\":\"%s\",\"pending\":" INT64_FORMAT
-					 ",\"failed\":" INT64_FORMAT ",\"retrying\":" INT64_FORMAT ",\"oldest_pending_seconds\":%.3f}",
-					 health_name(backlog), totals->pending, totals->dead, totals->parked, totals->lag_seconds);
-	appendStringInfo(out, ",\"memory_wal_lag\":{\"status\":\"%s\",\"lag_seconds\":%.3f}", health_name(lag),
+		backlog =
+			judge((double) totals->pending, smem_guc_pending_warning, smem_guc_pending_critical);
+	appendStringInfo(out,
+					 ",\"memory_write_outbox\":{\"status\":\"%s\",\"pending\":" INT64_FORMAT
+					 ",\"failed\":" INT64_FORMAT ",\"retrying\":" INT64_FORMAT
+					 ",\"oldest_pending_seconds\":%.3f}",
+					 health_name(backlog), totals->pending, totals->dead, totals->parked,
 					 totals->lag_seconds);
-	appendStringInfo(out, ",\"memory_dlq\":{\"status\":\"ok\",\"depth\":" INT64_FORMAT "}", totals->dead);
+	appendStringInfo(out, ",\"memory_wal_lag\":{\"status\":\"%s\",\"lag_seconds\":%.3f}",
+					 health_name(lag), totals->lag_seconds);
+	appendStringInfo(out, ",\"memory_dlq\":{\"status\":\"ok\",\"depth\":" INT64_FORMAT "}",
+					 totals->dead);
 	return Max(backlog, lag);
 }
 
@@ -96,9 +103,9 @@ SmemHealth
 smem_health_write(StringInfo out, SmemDatabaseSlot *db, const char *datname)
 {
 	StringInfoData parts;
-	Totals		totals = {0};
-	SmemHealth	worst = SMEM_HEALTH_OK;
-	SmemHealth	part;
+	Totals		   totals = {0};
+	SmemHealth	   worst = SMEM_HEALTH_OK;
+	SmemHealth	   part;
 
 	initStringInfo(&parts);
 	for (int sink = 0; sink < SMEM_SINKS; sink++)
@@ -109,10 +116,13 @@ smem_health_write(StringInfo out, SmemDatabaseSlot *db, const char *datname)
 	part = write_outbox(&parts, &totals);
 	worst = Max(worst, part);
 
-	appendStringInfo(out, "{\"status\":\"%s\",\"version\":\"%s\",\"database\":", health_name(worst), SMEM_VERSION);
+	appendStringInfo(out, "{\"status\":\"%s\",\"version\":\"%s\",\"database\":", health_name(worst),
+					 SMEM_VERSION);
 	escape_json(out, datname);
-	appendStringInfo(out, ",\"components\":{\"postgres\":{\"status\":\"ok\"}%s"
-					 ",\"policy\":{\"status\":\"off\",\"engine\":\"off\"}}}", parts.data);
+	appendStringInfo(out,
+					 ",\"components\":{\"postgres\":{\"status\":\"ok\"}%s"
+					 ",\"policy\":{\"status\":\"off\",\"engine\":\"off\"}}}",
+					 parts.data);
 	pfree(parts.data);
 	return worst;
 }

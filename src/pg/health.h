@@ -10,7 +10,7 @@
 
 typedef enum SmemHealth
 {
-	SMEM_HEALTH_OFF,			/* does not count */
+	SMEM_HEALTH_OFF, /* does not count */
 	SMEM_HEALTH_OK,
 	SMEM_HEALTH_DEGRADED,
 	SMEM_HEALTH_DOWN

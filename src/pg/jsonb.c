@@ -25,7 +25,7 @@ smem_jsonb_object(const JsonbValue *value)
 SmemStr
 smem_jsonb_string(const JsonbValue *value)
 {
-	SmemStr		s = {value->val.string.val, (size_t) value->val.string.len};
+	SmemStr s = {value->val.string.val, (size_t) value->val.string.len};
 
 	Assert(value->type == jbvString);
 	return s;
@@ -37,8 +37,8 @@ smem_jsonb_string(const JsonbValue *value)
 static void
 survey_number(Numeric number, SmemJsonbSurvey *survey)
 {
-	char	   *text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)));
-	size_t		n = strlen(text);
+	char  *text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)));
+	size_t n = strlen(text);
 
 	survey->max_text += n;
 	if (text[n - 1] == '0' && strchr(text, '.') != NULL)
@@ -50,9 +50,9 @@ survey_number(Numeric number, SmemJsonbSurvey *survey)
 void
 smem_jsonb_survey(JsonbContainer *container, SmemJsonbSurvey *survey)
 {
-	int			n = JsonContainerSize(container) * (JsonContainerIsObject(container) ? 2 : 1);
-	char	   *data = (char *) &container->children[n];
-	uint32		offset = 0;
+	int	   n = JsonContainerSize(container) * (JsonContainerIsObject(container) ? 2 : 1);
+	char  *data = (char *) &container->children[n];
+	uint32 offset = 0;
 
 	check_stack_depth();
 
@@ -60,9 +60,9 @@ smem_jsonb_survey(JsonbContainer *container, SmemJsonbSurvey *survey)
 	survey->max_text += 2 + 2 * (Size) n;
 	for (int i = 0; i < n; i++)
 	{
-		JEntry		entry = container->children[i];
-		char	   *value = data + INTALIGN(offset);
-		uint32		start = offset;
+		JEntry entry = container->children[i];
+		char  *value = data + INTALIGN(offset);
+		uint32 start = offset;
 
 		JBE_ADVANCE_OFFSET(offset, entry);
 		if (JBE_ISSTRING(entry))
@@ -79,20 +79,19 @@ smem_jsonb_survey(JsonbContainer *container, SmemJsonbSurvey *survey)
 Jsonb *
 smem_jsonb_trim_numbers(JsonbContainer *container)
 {
-	JsonbParseState *state = NULL;
-	JsonbIterator *it = JsonbIteratorInit(container);
-	JsonbValue	value;
-	JsonbValue *whole = NULL;
+	JsonbParseState	  *state = NULL;
+	JsonbIterator	  *it = JsonbIteratorInit(container);
+	JsonbValue		   value;
+	JsonbValue		  *whole = NULL;
 	JsonbIteratorToken token;
 
 	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
 	{
-		bool		is_leaf = token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM;
+		bool is_leaf = token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM;
 
 		if (is_leaf && value.type == jbvNumeric)
-			value.val.numeric =
-				DatumGetNumeric(DirectFunctionCall1(numeric_trim_scale,
-													NumericGetDatum(value.val.numeric)));
+			value.val.numeric = DatumGetNumeric(
+				DirectFunctionCall1(numeric_trim_scale, NumericGetDatum(value.val.numeric)));
 		whole = pushJsonbValue(&state, token, is_leaf ? &value : NULL);
 	}
 	return JsonbValueToJsonb(whole);

@@ -19,8 +19,8 @@ extern SmemStr smem_jsonb_string(const JsonbValue *value);
 
 typedef struct SmemJsonbSurvey
 {
-	Size		max_text;		/* the text has at most so many bytes */
-	bool		padded_numbers; /* some number ends in zeros behind its point, as 1.50 does */
+	Size max_text;		 /* the text has at most so many bytes */
+	bool padded_numbers; /* some number ends in zeros behind its point, as 1.50 does */
 } SmemJsonbSurvey;
 
 /* What can be said of a container's text without writing it. */

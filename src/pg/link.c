@@ -32,15 +32,15 @@ smem_link_init(SmemLink *link)
 static int
 spawn_courier(int fd, pid_t *pid)
 {
-	char		path[MAXPGPATH];
-	char		fd_text[12];
-	char	   *argv[] = {"somamem-courier", fd_text, NULL};
-	char	   *envp[] = {"LC_ALL=C", NULL};
+	char					   path[MAXPGPATH];
+	char					   fd_text[12];
+	char					  *argv[] = {"somamem-courier", fd_text, NULL};
+	char					  *envp[] = {"LC_ALL=C", NULL};
 	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t	all;
-	sigset_t	none;
-	int			rc;
+	posix_spawnattr_t		   attr;
+	sigset_t				   all;
+	sigset_t				   none;
+	int						   rc;
 
 	snprintf(path, sizeof(path), "%s/somamem-courier", pkglib_path);
 	snprintf(fd_text, sizeof(fd_text), "%d", COURIER_FD);
@@ -61,9 +61,9 @@ spawn_courier(int fd, pid_t *pid)
 bool
 smem_link_open(SmemLink *link)
 {
-	int			pair[2];
-	int			size = LINK_CHUNK;
-	int			rc;
+	int pair[2];
+	int size = LINK_CHUNK;
+	int rc;
 
 	smem_link_close(link);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
@@ -106,7 +106,8 @@ smem_link_send(SmemLink *link)
 {
 	while (smem_buf_len(&link->out) > 0)
 	{
-		ssize_t		n = send(link->fd, smem_buf_head(&link->out), smem_buf_len(&link->out), MSG_NOSIGNAL);
+		ssize_t n =
+			send(link->fd, smem_buf_head(&link->out), smem_buf_len(&link->out), MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -123,8 +124,8 @@ smem_link_receive(SmemLink *link)
 {
 	for (;;)
 	{
-		char	   *place = smem_buf_reserve(&link->in, LINK_CHUNK);
-		ssize_t		n;
+		char   *place = smem_buf_reserve(&link->in, LINK_CHUNK);
+		ssize_t n;
 
 		if (place == NULL)
 			return false;

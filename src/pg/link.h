@@ -13,10 +13,10 @@
 
 typedef struct SmemLink
 {
-	int			fd;				/* -1 while there is no courier */
-	pid_t		pid;
-	SmemBuf		in;
-	SmemBuf		out;
+	int		fd; /* -1 while there is no courier */
+	pid_t	pid;
+	SmemBuf in;
+	SmemBuf out;
 } SmemLink;
 
 extern void smem_link_init(SmemLink *link);

@@ -6,7 +6,7 @@
 #include "pgstat.h"
 #include "utils/snapmgr.h"
 
-static Oid	extension = InvalidOid;
+static Oid extension = InvalidOid;
 
 /*
  * An extension that was dropped and made again is another one: its ids and
@@ -15,7 +15,7 @@ static Oid	extension = InvalidOid;
 static bool
 is_same_extension(void)
 {
-	Oid			now = smem_extension_oid();
+	Oid now = smem_extension_oid();
 
 	if (!OidIsValid(extension))
 		extension = now;
@@ -59,14 +59,15 @@ uint64
 smem_query(SmemQuery *query, Datum *args, const char *nulls, long limit)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	int			rc;
+	int			  rc;
 
 	if (query->plan == NULL)
 	{
-		SPIPlanPtr	plan = SPI_prepare(query->sql, query->nargs, query->types);
+		SPIPlanPtr plan = SPI_prepare(query->sql, query->nargs, query->types);
 
 		if (plan == NULL)
-			elog(ERROR, "could not prepare \"%s\": %s", query->sql, SPI_result_code_string(SPI_result));
+			elog(ERROR, "could not prepare \"%s\": %s", query->sql,
+				 SPI_result_code_string(SPI_result));
 		if (SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not keep a plan");
 		query->plan = plan;

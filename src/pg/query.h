@@ -17,7 +17,7 @@ typedef struct SmemQuery
 	const char *sql;
 	int			nargs;
 	Oid			types[SMEM_QUERY_MAX_ARGS];
-	SPIPlanPtr	plan;			/* NULL before the first use */
+	SPIPlanPtr	plan; /* NULL before the first use */
 } SmemQuery;
 
 /*
@@ -28,7 +28,7 @@ extern bool smem_begin(const char *activity);
 extern void smem_commit(void);
 
 /* The extension of the first call; invalid before that. */
-extern Oid	smem_served_extension(void);
+extern Oid smem_served_extension(void);
 
 /* Runs the statement with a new snapshot; the result is in SPI_tuptable.  nulls as for SPI_execute_plan. */
 extern uint64 smem_query(SmemQuery *query, Datum *args, const char *nulls, long limit);

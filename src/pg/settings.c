@@ -10,36 +10,36 @@
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
-char	   *smem_guc_databases;
-char	   *smem_guc_sinks;
-char	   *smem_guc_somabrain_url;
-char	   *smem_guc_somabrain_path_prefix;
-char	   *smem_guc_somabrain_token_file;
-char	   *smem_guc_somabrain_ca_file;
-int			smem_guc_somabrain_timeout;
-int			smem_guc_somabrain_concurrency;
-int			smem_guc_somabrain_batch_items;
-int			smem_guc_somabrain_batch_kb;
-char	   *smem_guc_kafka_brokers;
-char	   *smem_guc_kafka_topic;
-char	   *smem_guc_kafka_config_file;
-int			smem_guc_batch_max_items;
-int			smem_guc_max_payload_kb;
-int			smem_guc_max_attempts;
-int			smem_guc_retry_initial;
-int			smem_guc_retry_max;
-int			smem_guc_lag_warning;
-int			smem_guc_lag_critical;
-int			smem_guc_pending_warning;
-int			smem_guc_pending_critical;
-int			smem_guc_retention_s;
-int			smem_guc_idempotency_window_s;
+char *smem_guc_databases;
+char *smem_guc_sinks;
+char *smem_guc_somabrain_url;
+char *smem_guc_somabrain_path_prefix;
+char *smem_guc_somabrain_token_file;
+char *smem_guc_somabrain_ca_file;
+int	  smem_guc_somabrain_timeout;
+int	  smem_guc_somabrain_concurrency;
+int	  smem_guc_somabrain_batch_items;
+int	  smem_guc_somabrain_batch_kb;
+char *smem_guc_kafka_brokers;
+char *smem_guc_kafka_topic;
+char *smem_guc_kafka_config_file;
+int	  smem_guc_batch_max_items;
+int	  smem_guc_max_payload_kb;
+int	  smem_guc_max_attempts;
+int	  smem_guc_retry_initial;
+int	  smem_guc_retry_max;
+int	  smem_guc_lag_warning;
+int	  smem_guc_lag_critical;
+int	  smem_guc_pending_warning;
+int	  smem_guc_pending_critical;
+int	  smem_guc_retention_s;
+int	  smem_guc_idempotency_window_s;
 
 /* Splits a comma-separated setting; NIL when it is not a list. */
 static List *
 split_list(const char *value, char **raw)
 {
-	List	   *names;
+	List *names;
 
 	*raw = pstrdup(value ? value : "");
 	if (!SplitIdentifierString(*raw, ',', &names))
@@ -50,16 +50,16 @@ split_list(const char *value, char **raw)
 static bool
 check_sinks(char **newval, void **extra, GucSource source)
 {
-	char	   *raw = pstrdup(*newval);
-	List	   *names;
-	ListCell   *lc;
+	char	 *raw = pstrdup(*newval);
+	List	 *names;
+	ListCell *lc;
 
 	if (!SplitIdentifierString(raw, ',', &names))
 	{
 		GUC_check_errdetail("List syntax is invalid.");
 		return false;
 	}
-	foreach(lc, names)
+	foreach (lc, names)
 	{
 		const char *name = lfirst(lc);
 		bool		known = false;
@@ -80,12 +80,12 @@ check_sinks(char **newval, void **extra, GucSource source)
 static bool
 list_has(const char *value, const char *wanted, bool star)
 {
-	char	   *raw;
-	List	   *names = split_list(value, &raw);
-	ListCell   *lc;
-	bool		found = false;
+	char	 *raw;
+	List	 *names = split_list(value, &raw);
+	ListCell *lc;
+	bool	  found = false;
 
-	foreach(lc, names)
+	foreach (lc, names)
 	{
 		if (strcmp(lfirst(lc), wanted) == 0 || (star && strcmp(lfirst(lc), "*") == 0))
 			found = true;
@@ -98,10 +98,11 @@ list_has(const char *value, const char *wanted, bool star)
 bool
 smem_sink_enabled(SmemSink sink)
 {
-	const char *address = sink == SMEM_SINK_SOMABRAIN ? smem_guc_somabrain_url : smem_guc_kafka_brokers;
+	const char *address =
+		sink == SMEM_SINK_SOMABRAIN ? smem_guc_somabrain_url : smem_guc_kafka_brokers;
 
 	return address != NULL && address[0] != '\0' &&
-		list_has(smem_guc_sinks, smem_sink_name(sink), false);
+		   list_has(smem_guc_sinks, smem_sink_name(sink), false);
 }
 
 bool
@@ -114,14 +115,16 @@ static void
 define_string(const char *name, const char *brief, const char *detail, char **var, const char *boot,
 			  int flags, GucStringCheckHook check)
 {
-	DefineCustomStringVariable(name, brief, detail, var, boot, PGC_SIGHUP, flags, check, NULL, NULL);
+	DefineCustomStringVariable(name, brief, detail, var, boot, PGC_SIGHUP, flags, check, NULL,
+							   NULL);
 }
 
 static void
 define_int(const char *name, const char *brief, const char *detail, int *var, int boot, int min,
 		   int max, int flags)
 {
-	DefineCustomIntVariable(name, brief, detail, var, boot, min, max, PGC_SIGHUP, flags, NULL, NULL, NULL);
+	DefineCustomIntVariable(name, brief, detail, var, boot, min, max, PGC_SIGHUP, flags, NULL, NULL,
+							NULL);
 }
 
 static void
@@ -131,8 +134,8 @@ define_sinks(void)
 				  "Names separated by commas, or * for every database that has the extension.",
 				  &smem_guc_databases, "*", GUC_LIST_INPUT, NULL);
 	define_string("somamem.sinks", "Sinks to which rows are shipped.",
-				  "somabrain and kafka; a sink without an address is off.",
-				  &smem_guc_sinks, "somabrain,kafka", GUC_LIST_INPUT, check_sinks);
+				  "somabrain and kafka; a sink without an address is off.", &smem_guc_sinks,
+				  "somabrain,kafka", GUC_LIST_INPUT, check_sinks);
 
 	define_string("somamem.somabrain_url", "Address of SomaBrain, such as http://localhost:9696.",
 				  "Empty switches the sink off.", &smem_guc_somabrain_url, "", 0, NULL);
@@ -141,22 +144,27 @@ define_sinks(void)
 	define_string("somamem.somabrain_token_file", "File that holds the bearer token for SomaBrain.",
 				  "Read when it changes; empty sends none.", &smem_guc_somabrain_token_file, "",
 				  GUC_SUPERUSER_ONLY, NULL);
-	define_string("somamem.somabrain_ca_file", "File of certificates that SomaBrain's is checked against.",
-				  "Empty uses the system's.", &smem_guc_somabrain_ca_file, "", GUC_SUPERUSER_ONLY, NULL);
+	define_string(
+		"somamem.somabrain_ca_file", "File of certificates that SomaBrain's is checked against.",
+		"Empty uses the system's.", &smem_guc_somabrain_ca_file, "", GUC_SUPERUSER_ONLY, NULL);
 	define_int("somamem.somabrain_timeout", "Longest time for one request to SomaBrain.", NULL,
 			   &smem_guc_somabrain_timeout, 5000, 10, 3600000, GUC_UNIT_MS);
-	define_int("somamem.somabrain_concurrency", "Requests to SomaBrain at the same time, per database.",
-			   NULL, &smem_guc_somabrain_concurrency, 8, 1, 256, 0);
+	define_int("somamem.somabrain_concurrency",
+			   "Requests to SomaBrain at the same time, per database.", NULL,
+			   &smem_guc_somabrain_concurrency, 8, 1, 256, 0);
 	define_int("somamem.somabrain_batch_items", "Most rows in one request to SomaBrain.", NULL,
 			   &smem_guc_somabrain_batch_items, 100, 1, 1000, 0);
 	define_int("somamem.somabrain_batch_bytes", "Most payload in one request to SomaBrain.",
-			   "A single row may exceed it.", &smem_guc_somabrain_batch_kb, 1024, 1, 16384, GUC_UNIT_KB);
+			   "A single row may exceed it.", &smem_guc_somabrain_batch_kb, 1024, 1, 16384,
+			   GUC_UNIT_KB);
 
-	define_string("somamem.kafka_brokers", "Kafka brokers to start from, host:port separated by commas.",
+	define_string("somamem.kafka_brokers",
+				  "Kafka brokers to start from, host:port separated by commas.",
 				  "Empty switches the sink off.", &smem_guc_kafka_brokers, "", 0, NULL);
 	define_string("somamem.kafka_topic", "Topic that gets every write.", NULL,
 				  &smem_guc_kafka_topic, "memory.wal", 0, NULL);
-	define_string("somamem.kafka_config_file", "File of librdkafka properties, one name=value a line.",
+	define_string("somamem.kafka_config_file",
+				  "File of librdkafka properties, one name=value a line.",
 				  "For TLS and SASL; readable by the server's user alone.",
 				  &smem_guc_kafka_config_file, "", GUC_SUPERUSER_ONLY, NULL);
 }
@@ -168,16 +176,18 @@ define_limits(void)
 			   &smem_guc_batch_max_items, 500, 1, 100000, 0);
 	define_int("somamem.max_payload", "Largest payload, as the length of its text.", NULL,
 			   &smem_guc_max_payload_kb, 900, 1, 16384, GUC_UNIT_KB);
-	define_int("somamem.max_attempts", "Attempts for a row that fails by itself, before it is a dead letter.",
+	define_int("somamem.max_attempts",
+			   "Attempts for a row that fails by itself, before it is a dead letter.",
 			   "Failures of the sink are not counted.", &smem_guc_max_attempts, 10, 1, 1000, 0);
-	define_int("somamem.retry_initial", "Pause after the first failure, doubled after each further one.",
-			   "Each pause is drawn between zero and this.", &smem_guc_retry_initial, 1000, 1, 3600000,
-			   GUC_UNIT_MS);
+	define_int("somamem.retry_initial",
+			   "Pause after the first failure, doubled after each further one.",
+			   "Each pause is drawn between zero and this.", &smem_guc_retry_initial, 1000, 1,
+			   3600000, GUC_UNIT_MS);
 	define_int("somamem.retry_max", "Longest pause between two attempts.", NULL,
 			   &smem_guc_retry_max, 60000, 1, 86400000, GUC_UNIT_MS);
 	define_int("somamem.retention", "How long a row is kept after every sink has it.",
-			   "Rows go by segments, so they may stay a quarter longer.",
-			   &smem_guc_retention_s, 86400, 1, INT_MAX, GUC_UNIT_S);
+			   "Rows go by segments, so they may stay a quarter longer.", &smem_guc_retention_s,
+			   86400, 1, INT_MAX, GUC_UNIT_S);
 	define_int("somamem.idempotency_window", "How long a key is remembered after its write.",
 			   "The shipment log with its receipts is kept as long.",
 			   &smem_guc_idempotency_window_s, 604800, 1, INT_MAX, GUC_UNIT_S);
@@ -191,11 +201,11 @@ define_thresholds(void)
 	define_int("somamem.lag_critical", "Lag above which health is down.", NULL,
 			   &smem_guc_lag_critical, 30000, 0, INT_MAX, GUC_UNIT_MS);
 	define_int("somamem.pending_warning", "Backlog in rows above which health is degraded.",
-			   "Judged only while the lag exceeds one second.",
-			   &smem_guc_pending_warning, 50, 0, INT_MAX, 0);
+			   "Judged only while the lag exceeds one second.", &smem_guc_pending_warning, 50, 0,
+			   INT_MAX, 0);
 	define_int("somamem.pending_critical", "Backlog in rows above which health is down.",
-			   "Judged only while the lag exceeds one second.",
-			   &smem_guc_pending_critical, 100, 0, INT_MAX, 0);
+			   "Judged only while the lag exceeds one second.", &smem_guc_pending_critical, 100, 0,
+			   INT_MAX, 0);
 }
 
 void

@@ -16,26 +16,26 @@ extern char *smem_guc_somabrain_url;
 extern char *smem_guc_somabrain_path_prefix;
 extern char *smem_guc_somabrain_token_file;
 extern char *smem_guc_somabrain_ca_file;
-extern int	smem_guc_somabrain_timeout;
-extern int	smem_guc_somabrain_concurrency;
-extern int	smem_guc_somabrain_batch_items;
-extern int	smem_guc_somabrain_batch_kb;
+extern int	 smem_guc_somabrain_timeout;
+extern int	 smem_guc_somabrain_concurrency;
+extern int	 smem_guc_somabrain_batch_items;
+extern int	 smem_guc_somabrain_batch_kb;
 
 extern char *smem_guc_kafka_brokers;
 extern char *smem_guc_kafka_topic;
 extern char *smem_guc_kafka_config_file;
 
-extern int	smem_guc_batch_max_items;
-extern int	smem_guc_max_payload_kb;
-extern int	smem_guc_max_attempts;
-extern int	smem_guc_retry_initial;
-extern int	smem_guc_retry_max;
-extern int	smem_guc_lag_warning;
-extern int	smem_guc_lag_critical;
-extern int	smem_guc_pending_warning;
-extern int	smem_guc_pending_critical;
-extern int	smem_guc_retention_s;
-extern int	smem_guc_idempotency_window_s;
+extern int smem_guc_batch_max_items;
+extern int smem_guc_max_payload_kb;
+extern int smem_guc_max_attempts;
+extern int smem_guc_retry_initial;
+extern int smem_guc_retry_max;
+extern int smem_guc_lag_warning;
+extern int smem_guc_lag_critical;
+extern int smem_guc_pending_warning;
+extern int smem_guc_pending_critical;
+extern int smem_guc_retention_s;
+extern int smem_guc_idempotency_window_s;
 
 extern void smem_settings_define(void);
 

@@ -49,7 +49,7 @@ init_database(SmemDatabaseSlot *db)
 static void
 start_memory(void)
 {
-	bool		found;
+	bool found;
 
 	if (prev_shmem_startup_hook)
 		prev_shmem_startup_hook();
@@ -80,8 +80,7 @@ smem_require_preload(void)
 {
 	if (smem_shared == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("somamem is not loaded"),
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("somamem is not loaded"),
 				 errhint("Add somamem to shared_preload_libraries and restart the server.")));
 }
 
@@ -165,7 +164,7 @@ smem_database_release_all(void)
 void
 smem_wake_launcher(void)
 {
-	Latch	   *latch;
+	Latch *latch;
 
 	LWLockAcquire(smem_shared->lock, LW_SHARED);
 	latch = smem_shared->launcher_latch;
@@ -177,8 +176,8 @@ smem_wake_launcher(void)
 void
 smem_wake_shippers(SmemDatabaseSlot *db, bool force)
 {
-	Latch	   *latch[SMEM_SINKS];
-	int			n = 0;
+	Latch *latch[SMEM_SINKS];
+	int	   n = 0;
 
 	for (int sink = 0; sink < SMEM_SINKS; sink++)
 	{

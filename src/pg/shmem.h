@@ -43,28 +43,30 @@ typedef struct SmemSinkSlot
 {
 	/* identity, under SmemShared.lock */
 	SmemWorkerState state;
-	pid_t		pid;
-	pid_t		courier_pid;
-	Latch	   *latch;			/* the shipper's process latch, lives in shared memory */
-	TimestampTz started_at;
-	TimestampTz restart_at;
-	int			failures;		/* exits in a row that were too quick */
-	char		last_error[SMEM_ERROR_LEN];
+	pid_t			pid;
+	pid_t			courier_pid;
+	Latch		   *latch; /* the shipper's process latch, lives in shared memory */
+	TimestampTz		started_at;
+	TimestampTz		restart_at;
+	int				failures; /* exits in a row that were too quick */
+	char			last_error[SMEM_ERROR_LEN];
 
 	/* written by committing sessions */
-	pg_atomic_uint32 woken;		/* 1: the latch was set and no snapshot was taken since */
-	pg_atomic_uint64 unseen_since;	/* TimestampTz of the first commit since the last snapshot, or 0 */
+	pg_atomic_uint32 woken; /* 1: the latch was set and no snapshot was taken since */
+	pg_atomic_uint64
+		unseen_since; /* TimestampTz of the first commit since the last snapshot, or 0 */
 
 	/* written by the shipper */
-	pg_atomic_uint64 done;		/* of SmemDatabaseSlot.committed, how many need nothing more */
-	pg_atomic_uint64 oldest_pending;	/* TimestampTz, or 0 */
-	pg_atomic_uint64 last_success;	/* TimestampTz, or 0 */
-	pg_atomic_uint64 beat;		/* TimestampTz of its last turn */
+	pg_atomic_uint64 done;			 /* of SmemDatabaseSlot.committed, how many need nothing more */
+	pg_atomic_uint64 oldest_pending; /* TimestampTz, or 0 */
+	pg_atomic_uint64 last_success;	 /* TimestampTz, or 0 */
+	pg_atomic_uint64 beat;			 /* TimestampTz of its last turn */
 	pg_atomic_uint32 parked;
 	pg_atomic_uint32 dead;
-	pg_atomic_uint32 circuit;	/* SmemCircuit */
+	pg_atomic_uint32 circuit; /* SmemCircuit */
 	pg_atomic_uint64 retries;
-	pg_atomic_uint64 recorded_high;	/* greatest id that was recorded, as delivered or dead; 0: not known */
+	pg_atomic_uint64
+		recorded_high; /* greatest id that was recorded, as delivered or dead; 0: not known */
 } SmemSinkSlot;
 
 typedef enum SmemDatabaseState
@@ -80,26 +82,27 @@ typedef enum SmemDatabaseState
 
 typedef struct SmemDatabaseSlot
 {
-	Oid			oid;
+	Oid				  oid;
 	SmemDatabaseState state;
-	pid_t		probe_pid;		/* -1: registered, not yet running */
-	TimestampTz probe_at;		/* not before */
-	int			probe_failures; /* probes in a row that did not get so far as to look */
-	bool		probe_again;	/* asked for while a probe was looking already */
-	int			quiesce_pid;	/* backend that asked for QUIESCED */
-	pg_atomic_uint32 segment;	/* segment that writers append to, plus one; 0: not known */
-	pg_atomic_uint64 committed;	/* rows committed, plus what was pending when the first shipper attached */
-	ConditionVariable delivered;	/* a page was recorded */
-	SmemSinkSlot sink[SMEM_SINKS];
+	pid_t			  probe_pid;	  /* -1: registered, not yet running */
+	TimestampTz		  probe_at;		  /* not before */
+	int				  probe_failures; /* probes in a row that did not get so far as to look */
+	bool			  probe_again;	  /* asked for while a probe was looking already */
+	int				  quiesce_pid;	  /* backend that asked for QUIESCED */
+	pg_atomic_uint32  segment;		  /* segment that writers append to, plus one; 0: not known */
+	pg_atomic_uint64
+		committed; /* rows committed, plus what was pending when the first shipper attached */
+	ConditionVariable delivered; /* a page was recorded */
+	SmemSinkSlot	  sink[SMEM_SINKS];
 } SmemDatabaseSlot;
 
 typedef struct SmemShared
 {
-	LWLock	   *lock;
-	pid_t		launcher_pid;
-	Latch	   *launcher_latch;
-	pg_atomic_uint32 rescan;	/* the launcher shall look for databases again */
-	bool		full_reported;	/* more databases than slots, said once */
+	LWLock			*lock;
+	pid_t			 launcher_pid;
+	Latch			*launcher_latch;
+	pg_atomic_uint32 rescan;		/* the launcher shall look for databases again */
+	bool			 full_reported; /* more databases than slots, said once */
 	SmemDatabaseSlot database[SMEM_MAX_DATABASES];
 } SmemShared;
 

@@ -14,9 +14,8 @@ smem_table_open(SmemTable *table, EState *estate, Oid oid, bool speculative)
 {
 	table->rel = try_table_open(oid, RowExclusiveLock);
 	if (table->rel == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the extension \"somamem\" was dropped")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the extension \"somamem\" was dropped")));
 	table->estate = estate;
 	table->info = makeNode(ResultRelInfo);
 	InitResultRelInfo(table->info, table->rel, 0, NULL, 0);
@@ -64,7 +63,7 @@ smem_table_insert_many(SmemTable *table, TupleTableSlot **slots, int n)
 bool
 smem_table_free_for(SmemTable *table, TupleTableSlot *slot, ItemPointer tid)
 {
-	bool		is_free;
+	bool is_free;
 
 	is_free = smem_check_index_constraints(table->info, slot, table->estate, tid);
 	ResetPerTupleExprContext(table->estate);
@@ -75,8 +74,8 @@ bool
 smem_table_claim(SmemTable *table, TupleTableSlot *slot)
 {
 	TransactionId xid = GetCurrentTransactionId();
-	bool		conflict = false;
-	uint32		token;
+	bool		  conflict = false;
+	uint32		  token;
 
 	/* Who meets the row before it is complete waits for the token, not for our transaction. */
 	token = SpeculativeInsertionLockAcquire(xid);

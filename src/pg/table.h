@@ -13,8 +13,8 @@
 
 typedef struct SmemTable
 {
-	Relation	rel;
-	EState	   *estate;
+	Relation	   rel;
+	EState		  *estate;
 	ResultRelInfo *info;
 } SmemTable;
 

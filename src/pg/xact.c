@@ -9,23 +9,23 @@
 /* Rows written at one depth of savepoints; the stack lives in TopTransactionContext. */
 typedef struct Level
 {
-	int			depth;
-	int64_t		rows;
+	int			  depth;
+	int64_t		  rows;
 	struct Level *outer;
 } Level;
 
 static Level *levels = NULL;
-static bool rescan_at_commit = false;
-static bool release_at_end = false;
+static bool	  rescan_at_commit = false;
+static bool	  release_at_end = false;
 
 void
 smem_xact_wrote(int64_t rows)
 {
-	int			depth = GetCurrentTransactionNestLevel();
+	int depth = GetCurrentTransactionNestLevel();
 
 	if (levels == NULL || levels->depth < depth)
 	{
-		Level	   *level = MemoryContextAlloc(TopTransactionContext, sizeof(Level));
+		Level *level = MemoryContextAlloc(TopTransactionContext, sizeof(Level));
 
 		level->depth = depth;
 		level->rows = 0;
@@ -52,15 +52,16 @@ static void
 end_subtransaction(SubXactEvent event, SubTransactionId mySubid, SubTransactionId parentSubid,
 				   void *arg)
 {
-	int			depth = GetCurrentTransactionNestLevel();
-	int64_t		rows;
+	int		depth = GetCurrentTransactionNestLevel();
+	int64_t rows;
 
 	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
 		return;
 	if (levels == NULL || levels->depth < depth)
 		return;
 	rows = levels->rows;
-	if (event == SUBXACT_EVENT_COMMIT_SUB && (levels->outer == NULL || levels->outer->depth < depth - 1))
+	if (event == SUBXACT_EVENT_COMMIT_SUB &&
+		(levels->outer == NULL || levels->outer->depth < depth - 1))
 	{
 		levels->depth = depth - 1;
 		return;
@@ -75,14 +76,14 @@ static void
 tell_workers(int64_t rows)
 {
 	SmemDatabaseSlot *db = smem_my_database();
-	uint64		now = (uint64) GetCurrentTransactionStopTimestamp();
+	uint64			  now = (uint64) GetCurrentTransactionStopTimestamp();
 
 	if (db == NULL)
 		return;
 	pg_atomic_fetch_add_u64(&db->committed, rows);
 	for (int sink = 0; sink < SMEM_SINKS; sink++)
 	{
-		uint64		none = 0;
+		uint64 none = 0;
 
 		if (pg_atomic_read_u64(&db->sink[sink].unseen_since) == 0)
 			pg_atomic_compare_exchange_u64(&db->sink[sink].unseen_since, &none, now);

@@ -19,7 +19,7 @@ put_text(SmemBuf *buf, const char *name, const char *value, uint32 *n)
 static void
 put_number(SmemBuf *buf, const char *name, int64 value, uint32 *n)
 {
-	char		number[24];
+	char number[24];
 
 	snprintf(number, sizeof(number), INT64_FORMAT, value);
 	put_text(buf, name, number, n);
@@ -33,10 +33,10 @@ put_number(SmemBuf *buf, const char *name, int64 value, uint32 *n)
 static void
 put_source(SmemBuf *buf, uint32 *n)
 {
-	char		source[64];
+	char source[64];
 
-	snprintf(source, sizeof(source), "somamem/" UINT64_FORMAT "/%u/%u", GetSystemIdentifier(), MyDatabaseId,
-			 smem_served_extension());
+	snprintf(source, sizeof(source), "somamem/" UINT64_FORMAT "/%u/%u", GetSystemIdentifier(),
+			 MyDatabaseId, smem_served_extension());
 	put_text(buf, "source", source, n);
 }
 
@@ -67,9 +67,9 @@ put_settings(SmemSink sink, SmemBuf *buf, uint32 *n)
 void
 smem_config_frame(SmemSink sink, SmemBuf *buf)
 {
-	size_t		mark = smem_frame_begin(buf, SMEM_FRAME_CONFIG);
-	size_t		count = smem_buf_len(buf);
-	uint32		n = 0;
+	size_t		   mark = smem_frame_begin(buf, SMEM_FRAME_CONFIG);
+	size_t		   count = smem_buf_len(buf);
+	uint32		   n = 0;
 	unsigned char *place;
 
 	smem_put_u32(buf, 0);

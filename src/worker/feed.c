@@ -29,11 +29,11 @@
 
 typedef struct FeedState
 {
-	SmemShipper *sh;
-	SmemOpenStep *open;			/* NULL for rows from the parking place and for resending */
-	SmemDue    *due;
-	int			ndue;
-	int64_t		last_id;		/* of the due rows, the last one that was looked at */
+	SmemShipper	 *sh;
+	SmemOpenStep *open; /* NULL for rows from the parking place and for resending */
+	SmemDue		 *due;
+	int			  ndue;
+	int64_t		  last_id; /* of the due rows, the last one that was looked at */
 } FeedState;
 
 static SmemOpenStep *
@@ -50,7 +50,8 @@ send_row(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
 
 	if (row->unsendable)
 	{
-		SmemOutcome out = {.id = entry->id, .kind = SMEM_OUTCOME_DEAD, .class = class, .reason = reason};
+		SmemOutcome out = {
+			.id = entry->id, .kind = SMEM_OUTCOME_DEAD, .class = class, .reason = reason};
 
 		smem_window_settle(&sh->window, entry, &out);
 		entry->at = sh->now;
@@ -85,10 +86,10 @@ settle_here(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
 static bool
 feed_row(SmemOutboxRow *row, void *arg)
 {
-	FeedState  *state = arg;
+	FeedState	*state = arg;
 	SmemShipper *sh = state->sh;
-	SmemEntry  *entry = smem_window_add(&sh->window, row->row.id, false, row->tenant, row->session,
-										(int) row->row.payload.len);
+	SmemEntry	*entry = smem_window_add(&sh->window, row->row.id, false, row->tenant, row->session,
+										 (int) row->row.payload.len);
 
 	if (entry != NULL)
 	{
@@ -167,9 +168,9 @@ static bool
 look(SmemShipper *sh)
 {
 	MemoryContext outer = MemoryContextSwitchTo(sh->context);
-	TimestampTz time;
-	SmemMoment	moment;
-	bool		news;
+	TimestampTz	  time;
+	SmemMoment	  moment;
+	bool		  news;
 
 	/* Before the snapshot: a commit that it misses sets the flag anew, and wakes. */
 	pg_atomic_exchange_u32(&sh->slot->woken, 0);
@@ -207,9 +208,9 @@ linger_after(int rows)
 {
 	static const struct
 	{
-		int			rows;
-		int			linger_ms;
-	}			pace[] = {{400, 100}, {100, 50}, {32, 25}, {12, 10}, {4, 4}, {2, 2}, {1, 1}};
+		int rows;
+		int linger_ms;
+	} pace[] = {{400, 100}, {100, 50}, {32, 25}, {12, 10}, {4, 4}, {2, 2}, {1, 1}};
 
 	for (int i = 0; i < lengthof(pace); i++)
 	{
@@ -223,9 +224,9 @@ static void
 read_step(SmemShipper *sh)
 {
 	SmemOpenStep *open = step_at(sh, sh->nsteps - 1);
-	FeedState	state = {.sh = sh, .open = open};
-	int			rows = open->rows;
-	int			room = SMEM_WINDOW_ROWS - sh->window.rows;
+	FeedState	  state = {.sh = sh, .open = open};
+	int			  rows = open->rows;
+	int			  room = SMEM_WINDOW_ROWS - sh->window.rows;
 
 	if (room > 0)
 		smem_step_read(&open->step, sh->sink, room, feed_row, &state);
@@ -250,10 +251,10 @@ smem_feed_unread(SmemShipper *sh)
 static bool
 feed_due_row(SmemOutboxRow *row, void *arg)
 {
-	FeedState  *state = arg;
+	FeedState	*state = arg;
 	SmemShipper *sh = state->sh;
-	SmemEntry  *entry = smem_window_add(&sh->window, row->row.id, true, row->tenant, row->session,
-										(int) row->row.payload.len);
+	SmemEntry	*entry = smem_window_add(&sh->window, row->row.id, true, row->tenant, row->session,
+										 (int) row->row.payload.len);
 
 	state->last_id = row->row.id;
 	if (entry == NULL)
@@ -274,8 +275,8 @@ feed_due_row(SmemOutboxRow *row, void *arg)
 static void
 return_turns(SmemShipper *sh, FeedState *state)
 {
-	int64_t    *ids = palloc(sizeof(int64_t) * (state->ndue + 1));
-	int			n = 0;
+	int64_t *ids = palloc(sizeof(int64_t) * (state->ndue + 1));
+	int		 n = 0;
 
 	for (int i = 0; i < state->ndue; i++)
 	{
@@ -290,11 +291,11 @@ return_turns(SmemShipper *sh, FeedState *state)
 static void
 extend_leases(SmemShipper *sh, TimestampTz lease)
 {
-	int64_t    *ids = palloc(sizeof(int64_t) * (SMEM_WINDOW_ROWS + RETRY_ROOM * 2));
-	dlist_iter	iter;
-	int			n = 0;
+	int64_t	  *ids = palloc(sizeof(int64_t) * (SMEM_WINDOW_ROWS + RETRY_ROOM * 2));
+	dlist_iter iter;
+	int		   n = 0;
 
-	dlist_foreach(iter, &sh->window.retries)
+	dlist_foreach (iter, &sh->window.retries)
 		ids[n++] = dlist_container(SmemEntry, node, iter.cur)->id;
 	smem_park_extend(sh->sink, ids, n, lease);
 }
@@ -305,12 +306,12 @@ feed_due(SmemShipper *sh)
 {
 	FeedState	state = {.sh = sh};
 	TimestampTz lease = sh->now + (int64_t) smem_guc_retry_max * 1000;
-	int64_t    *ids;
+	int64_t	   *ids;
 	int			n = 0;
 
 	if (sh->delayed > 0)
 	{
-		int			woken = smem_park_wake_delayed(sh->sink);
+		int woken = smem_park_wake_delayed(sh->sink);
 
 		sh->delayed -= woken;
 		sh->parked += woken;
@@ -336,8 +337,8 @@ static bool
 due_now(SmemShipper *sh)
 {
 	return sh->next_due != 0 && sh->next_due <= sh->now &&
-		sh->window.rows < SMEM_WINDOW_ROWS + RETRY_ROOM / 2 &&
-		sh->window.bytes < SMEM_WINDOW_BYTES + RETRY_BYTES / 2;
+		   sh->window.rows < SMEM_WINDOW_ROWS + RETRY_ROOM / 2 &&
+		   sh->window.bytes < SMEM_WINDOW_BYTES + RETRY_BYTES / 2;
 }
 
 /* Reads again what the parking place waits for. */
@@ -352,9 +353,9 @@ refresh_park(SmemShipper *sh)
 static void
 feed_more(SmemShipper *sh)
 {
-	bool		room = !smem_window_full(&sh->window) && smem_buf_len(&sh->link.out) < OUT_HIGH_WATER;
-	bool		due = due_now(sh);
-	bool		wants = room && (smem_feed_unread(sh) || smem_feed_wants_look(sh));
+	bool room = !smem_window_full(&sh->window) && smem_buf_len(&sh->link.out) < OUT_HIGH_WATER;
+	bool due = due_now(sh);
+	bool wants = room && (smem_feed_unread(sh) || smem_feed_wants_look(sh));
 
 	if (!due && !wants && !sh->park_changed)
 		return;
@@ -385,15 +386,18 @@ static int64
 count_pending(SmemPosition *position)
 {
 	static SmemQuery query = {
-		"SELECT count(*) FROM (SELECT 1 FROM somamem.outbox WHERE id > $1 LIMIT " COUNT_LIMIT ") AS few", 1, {INT8OID}
-	};
-	int64		after = Max(position->from.high, position->after_id);
-	Datum		args[1] = {Int64GetDatum(after)};
-	bool		isnull;
-	int64		counted;
+		"SELECT count(*) FROM (SELECT 1 FROM somamem.outbox WHERE id > $1 LIMIT " COUNT_LIMIT
+		") AS few",
+		1,
+		{INT8OID}};
+	int64 after = Max(position->from.high, position->after_id);
+	Datum args[1] = {Int64GetDatum(after)};
+	bool  isnull;
+	int64 counted;
 
 	smem_query(&query, args, NULL, 1);
-	counted = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	counted =
+		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	return counted < strtol(COUNT_LIMIT, NULL, 10) ? counted : Max(counted, smem_last_id() - after);
 }
 
@@ -401,9 +405,9 @@ void
 smem_feed_start(SmemShipper *sh)
 {
 	MemoryContext outer;
-	SmemPosition position;
-	int64		dead;
-	int64		pending;
+	SmemPosition  position;
+	int64		  dead;
+	int64		  pending;
 
 	if (!smem_begin("reading the position"))
 	{
@@ -413,9 +417,11 @@ smem_feed_start(SmemShipper *sh)
 	outer = MemoryContextSwitchTo(sh->context);
 	sh->blank = !smem_position_load(sh->sink, &position);
 	if (position.restored)
-		ereport(LOG,
-				(errmsg("outbox was restored from another server: sink \"%s\" gets what it had not acknowledged there",
-						smem_sink_name(sh->sink))));
+		ereport(
+			LOG,
+			(errmsg(
+				"outbox was restored from another server: sink \"%s\" gets what it had not acknowledged there",
+				smem_sink_name(sh->sink))));
 	smem_moment_copy(&sh->last, &position.from);
 	smem_moment_copy(&sh->from, &position.from);
 	if (position.in_step)
@@ -439,10 +445,10 @@ smem_feed_start(SmemShipper *sh)
 static bool
 resend_row(SmemOutboxRow *row, void *arg)
 {
-	FeedState  *state = arg;
+	FeedState	*state = arg;
 	SmemShipper *sh = state->sh;
-	SmemEntry  *entry = smem_window_find(&sh->window, row->row.id);
-	SmemOutcome behind = {.id = row->row.id, .kind = SMEM_OUTCOME_BEHIND};
+	SmemEntry	*entry = smem_window_find(&sh->window, row->row.id);
+	SmemOutcome	 behind = {.id = row->row.id, .kind = SMEM_OUTCOME_BEHIND};
 
 	if (entry == NULL || entry->kind != 0 || entry->sent)
 		return true;
@@ -461,11 +467,11 @@ resend_row(SmemOutboxRow *row, void *arg)
 static int
 collect_unsent(dlist_head *list, int64_t *ids, int n, int max)
 {
-	dlist_iter	iter;
+	dlist_iter iter;
 
-	dlist_foreach(iter, list)
+	dlist_foreach (iter, list)
 	{
-		SmemEntry  *entry = dlist_container(SmemEntry, node, iter.cur);
+		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
 
 		if (entry->kind == 0 && !entry->sent && n < max)
 			ids[n++] = entry->id;
@@ -481,10 +487,10 @@ collect_unsent(dlist_head *list, int64_t *ids, int n, int max)
 static void
 resend(SmemShipper *sh)
 {
-	FeedState	state = {.sh = sh};
-	int			max = SMEM_WINDOW_ROWS + RETRY_ROOM * 2;
-	int64_t    *ids = palloc(sizeof(int64_t) * max);
-	int			n = 0;
+	FeedState state = {.sh = sh};
+	int		  max = SMEM_WINDOW_ROWS + RETRY_ROOM * 2;
+	int64_t	 *ids = palloc(sizeof(int64_t) * max);
+	int		  n = 0;
 
 	n = collect_unsent(&sh->window.retries, ids, n, max);
 	n = collect_unsent(&sh->window.stream, ids, n, max);

@@ -31,10 +31,11 @@
 /* Handles live in this process: after its restart the slots' states speak for themselves. */
 static BackgroundWorkerHandle *handles[SMEM_MAX_DATABASES][SMEM_SINKS];
 static BackgroundWorkerHandle *probes[SMEM_MAX_DATABASES];
-static bool slots_reported = false;
+static bool					   slots_reported = false;
 
 static void
-fill_worker(BackgroundWorker *worker, const char *function, const char *name, Datum arg, const char *datname)
+fill_worker(BackgroundWorker *worker, const char *function, const char *name, Datum arg,
+			const char *datname)
 {
 	memset(worker, 0, sizeof(*worker));
 	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
@@ -63,9 +64,9 @@ smem_launcher_register(void)
 static BackgroundWorkerHandle *
 start_worker(const char *function, const char *name, Datum arg, const char *datname)
 {
-	BackgroundWorker worker;
+	BackgroundWorker		worker;
 	BackgroundWorkerHandle *handle = NULL;
-	MemoryContext outer = MemoryContextSwitchTo(TopMemoryContext);
+	MemoryContext			outer = MemoryContextSwitchTo(TopMemoryContext);
 
 	fill_worker(&worker, function, name, arg, datname);
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
@@ -97,11 +98,11 @@ smem_sink_is_first(SmemSink sink)
 
 /* Lists databases that may be connected to: calls visit for each. */
 static void
-visit_databases(void (*visit) (Oid oid, const char *name))
+visit_databases(void (*visit)(Oid oid, const char *name))
 {
-	Relation	rel;
+	Relation	  rel;
 	TableScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple	  tuple;
 
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
@@ -129,10 +130,10 @@ note_unclaimed(Oid oid, const char *name)
 {
 	if (nunclaimed == unclaimed_size)
 	{
-		int			size = Max(64, unclaimed_size * 2);
+		int size = Max(64, unclaimed_size * 2);
 
-		unclaimed = unclaimed == NULL ? MemoryContextAlloc(TopMemoryContext, size * sizeof(Oid)) :
-			repalloc(unclaimed, size * sizeof(Oid));
+		unclaimed = unclaimed == NULL ? MemoryContextAlloc(TopMemoryContext, size * sizeof(Oid))
+									  : repalloc(unclaimed, size * sizeof(Oid));
 		unclaimed_size = size;
 	}
 	unclaimed[nunclaimed++] = oid;
@@ -149,7 +150,7 @@ claim_unknown(Oid oid)
 	if (db->state == SMEM_DATABASE_FREE)
 		db->state = SMEM_DATABASE_PROBE;
 	else if (db->state == SMEM_DATABASE_PROBE && db->probe_pid != 0)
-		db->probe_again = true;	/* its snapshot may be older than the extension */
+		db->probe_again = true; /* its snapshot may be older than the extension */
 	db->probe_at = 0;
 	return true;
 }
@@ -170,7 +171,7 @@ all_served(void)
 static void
 claim_databases(void)
 {
-	bool		full;
+	bool full;
 
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	while (nunclaimed > 0 && claim_unknown(unclaimed[nunclaimed - 1]))
@@ -188,10 +189,10 @@ claim_databases(void)
 /* What this turn wants of the slots, by database; workers are stopped and started from it. */
 static struct
 {
-	Oid			oid;
-	char		name[NAMEDATALEN];
-}			known[SMEM_MAX_DATABASES];
-static int	nknown;
+	Oid	 oid;
+	char name[NAMEDATALEN];
+} known[SMEM_MAX_DATABASES];
+static int nknown;
 
 static void
 note_known(Oid oid, const char *name)
@@ -221,7 +222,7 @@ known_name(Oid oid)
 static bool
 worker_is_gone(BackgroundWorkerHandle **handle)
 {
-	pid_t		pid;
+	pid_t pid;
 
 	if (*handle == NULL || GetBackgroundWorkerPid(*handle, &pid) != BGWH_STOPPED)
 		return false;
@@ -258,9 +259,9 @@ static bool
 review_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
 {
 	SmemDatabaseSlot *db = &smem_shared->database[index];
-	SmemSinkSlot *slot = &db->sink[sink];
-	bool		wanted = db->state == SMEM_DATABASE_ACTIVE && datname != NULL &&
-		smem_sink_enabled(sink) && smem_database_wanted(datname);
+	SmemSinkSlot	 *slot = &db->sink[sink];
+	bool wanted = db->state == SMEM_DATABASE_ACTIVE && datname != NULL && smem_sink_enabled(sink) &&
+				  smem_database_wanted(datname);
 
 	note_end(index, sink, now);
 	if (!wanted)
@@ -287,8 +288,8 @@ tend_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
 		[SMEM_SINK_KAFKA] = "somamem shipper kafka",
 	};
 	SmemSinkSlot *slot = &smem_shared->database[index].sink[sink];
-	long		timeout = BEAT_MS;
-	bool		due;
+	long		  timeout = BEAT_MS;
+	bool		  due;
 
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	due = review_sink(index, sink, datname, now);
@@ -300,7 +301,8 @@ tend_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
 	if (due && handles[index][sink] == NULL && slot->state == SMEM_WORKER_STARTING)
 	{
 		smem_slot_back_off(slot, now);
-		strlcpy(slot->last_error, "no background worker slot is free (see max_worker_processes)", SMEM_ERROR_LEN);
+		strlcpy(slot->last_error, "no background worker slot is free (see max_worker_processes)",
+				SMEM_ERROR_LEN);
 	}
 	if (slot->state == SMEM_WORKER_BACKOFF)
 		timeout = Max(1, (slot->restart_at - now + 999) / 1000);
@@ -348,7 +350,7 @@ static long
 tend_database(int index, const char *datname, TimestampTz now, int *probing)
 {
 	SmemDatabaseSlot *db = &smem_shared->database[index];
-	bool		due;
+	bool			  due;
 
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	due = review_database(index, datname, now) && *probing < PROBES_AT_ONCE;
@@ -357,7 +359,8 @@ tend_database(int index, const char *datname, TimestampTz now, int *probing)
 	LWLockRelease(smem_shared->lock);
 	if (due)
 	{
-		probes[index] = start_worker("smem_probe_main", "somamem probe", Int32GetDatum(index), datname);
+		probes[index] =
+			start_worker("smem_probe_main", "somamem probe", Int32GetDatum(index), datname);
 		if (probes[index] == NULL)
 		{
 			LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
@@ -387,9 +390,10 @@ tend_all(void)
 	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
 	{
 		SmemDatabaseSlot *db = &smem_shared->database[i];
-		const char *datname;
+		const char		 *datname;
 
-		if (db->state == SMEM_DATABASE_FREE && handles[i][0] == NULL && handles[i][1] == NULL && probes[i] == NULL)
+		if (db->state == SMEM_DATABASE_FREE && handles[i][0] == NULL && handles[i][1] == NULL &&
+			probes[i] == NULL)
 			continue;
 		datname = known_name(db->oid);
 		timeout = Min(timeout, tend_database(i, datname, now, &probing));
@@ -441,7 +445,7 @@ smem_launcher_main(Datum arg)
 	adopt();
 	for (;;)
 	{
-		long		timeout;
+		long timeout;
 
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
@@ -456,7 +460,8 @@ smem_launcher_main(Datum arg)
 		}
 		timeout = tend_all();
 		pgstat_report_activity(STATE_IDLE, NULL);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
+						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
 }
@@ -466,7 +471,7 @@ void
 smem_probe_main(Datum arg)
 {
 	SmemDatabaseSlot *db = &smem_shared->database[DatumGetInt32(arg)];
-	bool		exists;
+	bool			  exists;
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGINT, SIG_IGN);
@@ -477,7 +482,9 @@ smem_probe_main(Datum arg)
 	CommitTransactionCommand();
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	if (db->oid == MyDatabaseId && db->state == SMEM_DATABASE_PROBE)
-		db->state = exists ? SMEM_DATABASE_ACTIVE : db->probe_again ? SMEM_DATABASE_PROBE : SMEM_DATABASE_FREE;
+		db->state = exists			  ? SMEM_DATABASE_ACTIVE
+					: db->probe_again ? SMEM_DATABASE_PROBE
+									  : SMEM_DATABASE_FREE;
 	if (exists)
 		pg_atomic_write_u32(&db->segment, 0);
 	db->probe_again = false;

@@ -25,21 +25,21 @@
 /* What one record writes. */
 typedef struct Record
 {
-	SmemPage	page;
+	SmemPage	   page;
 	StringInfoData receipts;
-	SmemParked *parked;
-	int			nparked;
-	SmemDead   *dead;
-	int			ndead;
-	int64_t    *unpark;
-	int			nunpark;
-	const char **tenants;		/* of sessions whose parked rows may move up */
-	const char **sessions;
-	int			ntouched;
-	int			new_parked;		/* change of the figures */
-	int			new_delayed;
-	int			done;
-	TimestampTz last_success;
+	SmemParked	  *parked;
+	int			   nparked;
+	SmemDead	  *dead;
+	int			   ndead;
+	int64_t		  *unpark;
+	int			   nunpark;
+	const char	 **tenants; /* of sessions whose parked rows may move up */
+	const char	 **sessions;
+	int			   ntouched;
+	int			   new_parked; /* change of the figures */
+	int			   new_delayed;
+	int			   done;
+	TimestampTz	   last_success;
 } Record;
 
 static void
@@ -53,7 +53,7 @@ take_state(SmemShipper *sh, SmemReader *rd)
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	if (smem_str_present(state.last_error))
 	{
-		size_t		len = Min(state.last_error.len, SMEM_ERROR_LEN - 1);
+		size_t len = Min(state.last_error.len, SMEM_ERROR_LEN - 1);
 
 		memcpy(sh->slot->last_error, state.last_error.data, len);
 		sh->slot->last_error[len] = '\0';
@@ -66,7 +66,7 @@ take_state(SmemShipper *sh, SmemReader *rd)
 static void
 take_outcomes(SmemShipper *sh, SmemReader *rd)
 {
-	uint32		n = smem_get_u32(rd);
+	uint32 n = smem_get_u32(rd);
 
 	for (uint32 i = 0; i < n && !rd->bad; i++)
 	{
@@ -86,8 +86,8 @@ take_outcomes(SmemShipper *sh, SmemReader *rd)
 void
 smem_settle_receive(SmemShipper *sh)
 {
-	uint8_t		type;
-	SmemReader	rd;
+	uint8_t			type;
+	SmemReader		rd;
 	SmemFrameStatus status;
 
 	while ((status = smem_frame_next(&sh->link.in, &type, &rd)) == SMEM_FRAME_READY)
@@ -102,9 +102,9 @@ smem_settle_receive(SmemShipper *sh)
 		smem_buf_consume(&sh->link.in, smem_frame_size(&sh->link.in));
 	}
 	if (status == SMEM_FRAME_REFUSED || (status == SMEM_FRAME_READY && rd.bad))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("courier of sink \"%s\" sent a malformed frame", smem_sink_name(sh->sink))));
+		ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),
+						errmsg("courier of sink \"%s\" sent a malformed frame",
+							   smem_sink_name(sh->sink))));
 	smem_buf_trim(&sh->link.in, 1024 * 1024);
 }
 
@@ -118,7 +118,7 @@ touch(Record *rec, SmemEntry *entry)
 static void
 add_delivered(Record *rec, SmemEntry *entry)
 {
-	int			i = rec->page.rows++;
+	int i = rec->page.rows++;
 
 	rec->page.ids[i] = entry->id;
 	rec->page.delivered_at[i] = entry->at;
@@ -134,7 +134,7 @@ add_delivered(Record *rec, SmemEntry *entry)
 static void
 add_dead(Record *rec, SmemEntry *entry, int attempts)
 {
-	SmemDead   *dead = &rec->dead[rec->ndead++];
+	SmemDead *dead = &rec->dead[rec->ndead++];
 
 	dead->id = entry->id;
 	dead->class = entry->class ? entry->class : "refused";
@@ -173,15 +173,17 @@ leave(Record *rec, SmemEntry *entry)
 static TimestampTz
 next_attempt(SmemShipper *sh, SmemEntry *entry, int attempts)
 {
-	SmemRetry	retry = {.initial = (SmemTime) smem_guc_retry_initial * 1000, .max = (SmemTime) smem_guc_retry_max * 1000};
+	SmemRetry retry = {.initial = (SmemTime) smem_guc_retry_initial * 1000,
+					   .max = (SmemTime) smem_guc_retry_max * 1000};
 
-	return sh->now + smem_retry_delay(&retry, (uint32_t) attempts, pg_prng_uint64(&pg_global_prng_state));
+	return sh->now +
+		   smem_retry_delay(&retry, (uint32_t) attempts, pg_prng_uint64(&pg_global_prng_state));
 }
 
 static void
 classify(SmemShipper *sh, Record *rec, SmemEntry *entry)
 {
-	int			attempts = entry->retry ? entry->attempts : 1;
+	int attempts = entry->retry ? entry->attempts : 1;
 
 	switch (entry->kind)
 	{
@@ -207,7 +209,7 @@ classify(SmemShipper *sh, Record *rec, SmemEntry *entry)
 			break;
 		case SMEM_OUTCOME_BEHIND:
 			if (entry->retry)
-				break;			/* it is parked behind its head already */
+				break; /* it is parked behind its head already */
 			add_parked(rec, entry, "behind", 0, 0);
 			rec->new_parked++;
 			touch(rec, entry);
@@ -238,15 +240,15 @@ init_record(Record *rec, int n)
 static void
 position_after(SmemShipper *sh, int n, SmemPosition *position)
 {
-	int			left[SMEM_STEPS];
-	SmemEntry  *next = NULL;
-	dlist_iter	iter;
+	int		   left[SMEM_STEPS];
+	SmemEntry *next = NULL;
+	dlist_iter iter;
 
 	for (int i = 0; i < sh->nsteps; i++)
 		left[i] = sh->steps[(sh->first_step + i) % SMEM_STEPS].rows;
-	dlist_foreach(iter, &sh->window.stream)
+	dlist_foreach (iter, &sh->window.stream)
 	{
-		SmemEntry  *entry = dlist_container(SmemEntry, node, iter.cur);
+		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
 
 		if (n-- == 0)
 		{
@@ -268,7 +270,8 @@ position_after(SmemShipper *sh, int n, SmemPosition *position)
 		}
 		position->in_step = true;
 		position->to = open->step.to;
-		position->after_id = next != NULL && next->step == open->number ? next->id - 1 : open->step.read_id;
+		position->after_id =
+			next != NULL && next->step == open->number ? next->id - 1 : open->step.read_id;
 		return;
 	}
 }
@@ -297,7 +300,9 @@ publish(SmemShipper *sh, Record *rec, SmemEntry **entries, int n)
 	{
 		sh->recorded_high = Max(sh->recorded_high, (uint64_t) entries[i]->id);
 		if (!entries[i]->retry)
-			sh->steps[(sh->first_step + (entries[i]->step - sh->steps[sh->first_step].number)) % SMEM_STEPS].rows--;
+			sh->steps[(sh->first_step + (entries[i]->step - sh->steps[sh->first_step].number)) %
+					  SMEM_STEPS]
+				.rows--;
 		smem_window_remove(&sh->window, entries[i]);
 	}
 	smem_feed_retire(sh);
@@ -319,18 +324,18 @@ publish(SmemShipper *sh, Record *rec, SmemEntry **entries, int n)
 static int
 collect(SmemShipper *sh, SmemEntry **entries, int nstream)
 {
-	dlist_iter	iter;
-	int			n = 0;
+	dlist_iter iter;
+	int		   n = 0;
 
-	dlist_foreach(iter, &sh->window.stream)
+	dlist_foreach (iter, &sh->window.stream)
 	{
 		if (n == nstream)
 			break;
 		entries[n++] = dlist_container(SmemEntry, node, iter.cur);
 	}
-	dlist_foreach(iter, &sh->window.retries)
+	dlist_foreach (iter, &sh->window.retries)
 	{
-		SmemEntry  *entry = dlist_container(SmemEntry, node, iter.cur);
+		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
 
 		if (entry->kind != 0)
 			entries[n++] = entry;
@@ -342,7 +347,7 @@ collect(SmemShipper *sh, SmemEntry **entries, int nstream)
 TimestampTz
 smem_settle_due(SmemShipper *sh)
 {
-	int			n = smem_window_settled(&sh->window, RECORD_SOON) + sh->window.settled_retries;
+	int n = smem_window_settled(&sh->window, RECORD_SOON) + sh->window.settled_retries;
 
 	if (n == 0)
 		return 0;

@@ -39,15 +39,15 @@ static SmemShipper shipper;
 static void
 stop_courier(SmemShipper *sh)
 {
-	dlist_iter	iter;
+	dlist_iter iter;
 
 	smem_link_close(&sh->link);
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	sh->slot->courier_pid = 0;
 	LWLockRelease(smem_shared->lock);
-	dlist_foreach(iter, &sh->window.stream)
+	dlist_foreach (iter, &sh->window.stream)
 		dlist_container(SmemEntry, node, iter.cur)->sent = false;
-	dlist_foreach(iter, &sh->window.retries)
+	dlist_foreach (iter, &sh->window.retries)
 		dlist_container(SmemEntry, node, iter.cur)->sent = false;
 }
 
@@ -63,14 +63,14 @@ set_error(SmemShipper *sh, const char *text)
 static void
 lose_courier(SmemShipper *sh, const char *why)
 {
-	SmemRetry	retry = {.initial = 100 * SMEM_MSEC, .max = 10 * SMEM_SEC};
+	SmemRetry retry = {.initial = 100 * SMEM_MSEC, .max = 10 * SMEM_SEC};
 
 	stop_courier(sh);
 	if (sh->courier_failures > 0 && sh->now - sh->last_ping > COURIER_STEADY_US)
 		sh->courier_failures = 0;
 	if (sh->courier_failures == 0)
-		ereport(LOG,
-				(errmsg("courier of sink \"%s\" %s; starting another", smem_sink_name(sh->sink), why)));
+		ereport(LOG, (errmsg("courier of sink \"%s\" %s; starting another",
+							 smem_sink_name(sh->sink), why)));
 	sh->courier_retry_at = sh->now + smem_retry_delay(&retry, (uint32_t) sh->courier_failures,
 													  pg_prng_uint64(&pg_global_prng_state));
 	sh->courier_failures++;
@@ -85,7 +85,7 @@ start_courier(SmemShipper *sh)
 		return;
 	if (!smem_link_open(&sh->link))
 	{
-		char		why[128];
+		char why[128];
 
 		snprintf(why, sizeof(why), "could not be started: %s", strerror(errno));
 		lose_courier(sh, why);
@@ -103,7 +103,7 @@ start_courier(SmemShipper *sh)
 static void
 ping_courier(SmemShipper *sh)
 {
-	size_t		mark;
+	size_t mark;
 
 	if (sh->now - sh->last_heard > COURIER_SILENCE_US)
 	{
@@ -126,7 +126,7 @@ serve_courier(SmemShipper *sh)
 {
 	if (sh->link.fd >= 0)
 	{
-		bool		alive = smem_link_receive(&sh->link);
+		bool alive = smem_link_receive(&sh->link);
 
 		/* What it said before it died counts. */
 		smem_settle_receive(sh);
@@ -147,9 +147,9 @@ publish_oldest(SmemShipper *sh)
 	dlist_iter	iter;
 	int			n = 0;
 
-	dlist_foreach(iter, &sh->window.stream)
+	dlist_foreach (iter, &sh->window.stream)
 	{
-		SmemEntry  *entry = dlist_container(SmemEntry, node, iter.cur);
+		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
 
 		if (n++ == 64)
 			break;
@@ -169,7 +169,7 @@ static void
 correct_backlog(SmemShipper *sh)
 {
 	static uint64 seen = 0;
-	uint64		committed = pg_atomic_read_u64(&sh->db->committed);
+	uint64		  committed = pg_atomic_read_u64(&sh->db->committed);
 
 	if (sh->window.rows == 0 && sh->nsteps == 0 && sh->parked == 0 && committed == seen &&
 		pg_atomic_read_u32(&sh->slot->woken) == 0)
@@ -181,7 +181,7 @@ static void
 maintain(SmemShipper *sh)
 {
 	static TimestampTz last = 0;
-	int64		interval = Min((int64) 10, Max((int64) 1, (int64) smem_guc_retention_s / 10)) * 1000000;
+	int64 interval = Min((int64) 10, Max((int64) 1, (int64) smem_guc_retention_s / 10)) * 1000000;
 
 	if (sh->now - last < interval)
 		return;
@@ -231,15 +231,15 @@ turn_timeout_ms(SmemShipper *sh)
 static void
 wait_for_work(SmemShipper *sh)
 {
-	int			events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
-	int			timeout = turn_timeout_ms(sh);
+	int events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
+	int timeout = turn_timeout_ms(sh);
 
 	if (sh->link.fd >= 0)
 		events |= WL_SOCKET_READABLE;
 	if (sh->link.fd >= 0 && smem_buf_len(&sh->link.out) > 0)
 		events |= WL_SOCKET_WRITEABLE;
-	(void) WaitLatchOrSocket(MyLatch, events, sh->link.fd >= 0 ? sh->link.fd : PGINVALID_SOCKET, timeout,
-							 PG_WAIT_EXTENSION);
+	(void) WaitLatchOrSocket(MyLatch, events, sh->link.fd >= 0 ? sh->link.fd : PGINVALID_SOCKET,
+							 timeout, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 }
 
@@ -316,9 +316,9 @@ fix_settings(void)
 void
 smem_shipper_main(Datum arg)
 {
-	SmemShipper *sh = &shipper;
+	SmemShipper			*sh = &shipper;
 	ErrorContextCallback context;
-	static char database[NAMEDATALEN];
+	static char			 database[NAMEDATALEN];
 
 	sh->sink = (SmemSink) (DatumGetInt32(arg) % SMEM_SINKS);
 	sh->db = &smem_shared->database[DatumGetInt32(arg) / SMEM_SINKS];

@@ -22,51 +22,51 @@ typedef struct SmemOpenStep
 {
 	SmemStep	step;
 	uint32_t	number;
-	int			rows;			/* of it in the window */
-	TimestampTz from_time;		/* no row of it was committed before: the first commit since step.from */
+	int			rows;	   /* of it in the window */
+	TimestampTz from_time; /* no row of it was committed before: the first commit since step.from */
 } SmemOpenStep;
 
 typedef struct SmemShipper
 {
-	SmemSink	sink;
+	SmemSink		  sink;
 	SmemDatabaseSlot *db;
-	SmemSinkSlot *slot;
-	MemoryContext context;		/* the process's life */
-	MemoryContext turn;			/* one turn */
-	SmemLink	link;
-	SmemWindow	window;
+	SmemSinkSlot	 *slot;
+	MemoryContext	  context; /* the process's life */
+	MemoryContext	  turn;	   /* one turn */
+	SmemLink		  link;
+	SmemWindow		  window;
 
-	bool		blank;			/* no id was handed out and nothing recorded, when last looked */
-	SmemMoment	last;			/* up to here rows were looked for: the next step's beginning */
-	TimestampTz last_time;
-	SmemOpenStep steps[SMEM_STEPS];	/* a ring, oldest at first_step */
-	int			first_step;
-	int			nsteps;
-	uint32_t	next_number;
+	bool		 blank; /* no id was handed out and nothing recorded, when last looked */
+	SmemMoment	 last;	/* up to here rows were looked for: the next step's beginning */
+	TimestampTz	 last_time;
+	SmemOpenStep steps[SMEM_STEPS]; /* a ring, oldest at first_step */
+	int			 first_step;
+	int			 nsteps;
+	uint32_t	 next_number;
 
-	SmemMoment	from;			/* the recorded position's moment */
-	uint64_t	recorded_high;	/* greatest id that was recorded */
-	bool		position_moved;	/* since the last row of the shipment log */
-	bool		exists;			/* false: the extension is gone */
+	SmemMoment from;		   /* the recorded position's moment */
+	uint64_t   recorded_high;  /* greatest id that was recorded */
+	bool	   position_moved; /* since the last row of the shipment log */
+	bool	   exists;		   /* false: the extension is gone */
 
 	/* pace; times in microseconds as TimestampTz */
-	TimestampTz now;			/* of this turn */
+	TimestampTz now; /* of this turn */
 	TimestampTz last_look;
-	uint64_t	seen_since;		/* value of unseen_since that the last look has taken care of, or 0 */
+	uint64_t	seen_since; /* value of unseen_since that the last look has taken care of, or 0 */
 	TimestampTz last_record;
-	int64_t		linger_us;		/* pause between two looks, grows with what a look finds */
+	int64_t		linger_us; /* pause between two looks, grows with what a look finds */
 
 	/* parking place */
-	int64_t		parked;			/* rows that block their sessions */
+	int64_t		parked; /* rows that block their sessions */
 	int64_t		delayed;
-	TimestampTz next_due;		/* 0: nothing waits for a time */
-	TimestampTz parked_oldest;	/* 0: none */
-	bool		park_changed;	/* the two above are to be read again */
+	TimestampTz next_due;	   /* 0: nothing waits for a time */
+	TimestampTz parked_oldest; /* 0: none */
+	bool		park_changed;  /* the two above are to be read again */
 
 	/* courier */
-	TimestampTz courier_retry_at;	/* not started again before this */
+	TimestampTz courier_retry_at; /* not started again before this */
 	int			courier_failures;
-	bool		unsent;			/* the window may hold rows that this courier has not got */
+	bool		unsent; /* the window may hold rows that this courier has not got */
 	TimestampTz last_heard;
 	TimestampTz last_ping;
 } SmemShipper;
@@ -83,8 +83,8 @@ extern bool smem_feed_unread(SmemShipper *sh);
 extern void smem_feed_retire(SmemShipper *sh);
 
 /* settle.c: takes outcomes and records them. */
-extern void smem_settle_receive(SmemShipper *sh);
-extern void smem_settle_record(SmemShipper *sh, bool force);
+extern void		   smem_settle_receive(SmemShipper *sh);
+extern void		   smem_settle_record(SmemShipper *sh, bool force);
 extern TimestampTz smem_settle_due(SmemShipper *sh);
 
 #endif

@@ -14,7 +14,7 @@
 void
 smem_slot_back_off(SmemSinkSlot *slot, TimestampTz now)
 {
-	int64		pause = BACKOFF_FIRST_US;
+	int64 pause = BACKOFF_FIRST_US;
 
 	if (slot->started_at != 0 && now - slot->started_at > STEADY_US)
 		slot->failures = 0;
@@ -32,7 +32,7 @@ bool
 smem_slot_attach(SmemDatabaseSlot *db, SmemSink sink)
 {
 	SmemSinkSlot *slot = &db->sink[sink];
-	bool		wanted;
+	bool		  wanted;
 
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	wanted = db->state == SMEM_DATABASE_ACTIVE && slot->pid == 0;

@@ -29,27 +29,30 @@ static ProcessUtility_hook_type prev_utility = NULL;
 static const char *
 database_to_quiesce(Node *stmt)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	switch (nodeTag(stmt))
 	{
 		case T_DropdbStmt:
 			return ((DropdbStmt *) stmt)->dbname;
 		case T_RenameStmt:
-			return ((RenameStmt *) stmt)->renameType == OBJECT_DATABASE ? ((RenameStmt *) stmt)->subname : NULL;
+			return ((RenameStmt *) stmt)->renameType == OBJECT_DATABASE
+					   ? ((RenameStmt *) stmt)->subname
+					   : NULL;
 		case T_AlterDatabaseStmt:
-			foreach(lc, ((AlterDatabaseStmt *) stmt)->options)
+			foreach (lc, ((AlterDatabaseStmt *) stmt)->options)
 			{
 				if (strcmp(((DefElem *) lfirst(lc))->defname, "tablespace") == 0)
 					return ((AlterDatabaseStmt *) stmt)->dbname;
 			}
 			return NULL;
 		case T_CreatedbStmt:
-			foreach(lc, ((CreatedbStmt *) stmt)->options)
+			foreach (lc, ((CreatedbStmt *) stmt)->options)
 			{
-				DefElem    *option = lfirst(lc);
+				DefElem *option = lfirst(lc);
 
-				if (strcmp(option->defname, "template") == 0 && option->arg != NULL && IsA(option->arg, String))
+				if (strcmp(option->defname, "template") == 0 && option->arg != NULL &&
+					IsA(option->arg, String))
 					return strVal(option->arg);
 			}
 			return NULL;
@@ -72,7 +75,7 @@ may_quiesce(Oid oid)
 static bool
 stop_workers(SmemDatabaseSlot *db)
 {
-	bool		stopped = true;
+	bool stopped = true;
 
 	LWLockAcquire(smem_shared->lock, LW_SHARED);
 	for (int sink = 0; sink < SMEM_SINKS; sink++)
@@ -91,7 +94,7 @@ static void
 quiesce(Oid oid)
 {
 	SmemDatabaseSlot *db;
-	TimestampTz start = GetCurrentTimestamp();
+	TimestampTz		  start = GetCurrentTimestamp();
 
 	/* Before anything can fail: a wait that is cancelled must not leave it without workers. */
 	smem_xact_release_at_end();
@@ -108,7 +111,8 @@ quiesce(Oid oid)
 	if (db == NULL)
 		return;
 	ConditionVariablePrepareToSleep(&db->delivered);
-	while (!stop_workers(db) && !TimestampDifferenceExceeds(start, GetCurrentTimestamp(), STOP_TIMEOUT_MS))
+	while (!stop_workers(db) &&
+		   !TimestampDifferenceExceeds(start, GetCurrentTimestamp(), STOP_TIMEOUT_MS))
 		(void) ConditionVariableTimedSleep(&db->delivered, 100, PG_WAIT_EXTENSION);
 	ConditionVariableCancelSleep();
 }
@@ -117,12 +121,12 @@ quiesce(Oid oid)
 static bool
 drops_extension(Node *stmt)
 {
-	Oid			oid = InvalidOid;
-	ListCell   *lc;
+	Oid		  oid = InvalidOid;
+	ListCell *lc;
 
 	if (!IsA(stmt, DropStmt) || ((DropStmt *) stmt)->removeType != OBJECT_EXTENSION)
 		return false;
-	foreach(lc, ((DropStmt *) stmt)->objects)
+	foreach (lc, ((DropStmt *) stmt)->objects)
 	{
 		if (strcmp(strVal(lfirst(lc)), "somamem") == 0)
 			oid = get_extension_oid("somamem", true);
@@ -163,12 +167,12 @@ typedef enum Effect
 static bool
 makes_extension(CreateExtensionStmt *stmt)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (strcmp(stmt->extname, "somamem") == 0)
 		return true;
 	/* Ours may be among those that the named one requires. */
-	foreach(lc, stmt->options)
+	foreach (lc, stmt->options)
 	{
 		if (strcmp(((DefElem *) lfirst(lc))->defname, "cascade") == 0)
 			return true;
@@ -187,7 +191,9 @@ effect_of(Node *stmt)
 		case T_AlterDatabaseStmt:
 			return NEWS_OF_DATABASES;
 		case T_TransactionStmt:
-			return ((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED ? PREPARED_COMMITTED : NO_EFFECT;
+			return ((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED
+					   ? PREPARED_COMMITTED
+					   : NO_EFFECT;
 		default:
 			return NO_EFFECT;
 	}
@@ -210,8 +216,8 @@ apply(Effect effect)
 }
 
 static void
-run(PlannedStmt *pstmt, const char *query, bool readOnlyTree, ProcessUtilityContext context, ParamListInfo params,
-	QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+run(PlannedStmt *pstmt, const char *query, bool readOnlyTree, ProcessUtilityContext context,
+	ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
 	if (prev_utility)
 		prev_utility(pstmt, query, readOnlyTree, context, params, env, dest, qc);
@@ -220,10 +226,10 @@ run(PlannedStmt *pstmt, const char *query, bool readOnlyTree, ProcessUtilityCont
 }
 
 static void
-utility(PlannedStmt *pstmt, const char *query, bool readOnlyTree, ProcessUtilityContext context, ParamListInfo params,
-		QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+utility(PlannedStmt *pstmt, const char *query, bool readOnlyTree, ProcessUtilityContext context,
+		ParamListInfo params, QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
-	Effect		effect = effect_of(pstmt->utilityStmt);
+	Effect effect = effect_of(pstmt->utilityStmt);
 
 	prepare(pstmt->utilityStmt);
 	run(pstmt, query, readOnlyTree, context, params, env, dest, qc);

@@ -6,17 +6,18 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#define UNIX_EPOCH_SHIFT_US \
+#define UNIX_EPOCH_SHIFT_US                                                                        \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * USECS_PER_SEC)
 
 void
 smem_window_init(SmemWindow *window, MemoryContext context)
 {
-	HASHCTL		ctl = {.keysize = sizeof(int64_t), .entrysize = sizeof(SmemEntry), .hcxt = context};
+	HASHCTL ctl = {.keysize = sizeof(int64_t), .entrysize = sizeof(SmemEntry), .hcxt = context};
 
 	memset(window, 0, sizeof(*window));
 	window->context = context;
-	window->by_id = hash_create("somamem window", SMEM_WINDOW_ROWS, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	window->by_id = hash_create("somamem window", SMEM_WINDOW_ROWS, &ctl,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	dlist_init(&window->stream);
 	dlist_init(&window->retries);
 }
@@ -28,10 +29,11 @@ smem_window_find(SmemWindow *window, int64_t id)
 }
 
 SmemEntry *
-smem_window_add(SmemWindow *window, int64_t id, bool retry, const char *tenant, const char *session, int bytes)
+smem_window_add(SmemWindow *window, int64_t id, bool retry, const char *tenant, const char *session,
+				int bytes)
 {
-	bool		found;
-	SmemEntry  *entry = hash_search(window->by_id, &id, HASH_ENTER, &found);
+	bool	   found;
+	SmemEntry *entry = hash_search(window->by_id, &id, HASH_ENTER, &found);
 
 	if (found)
 		return NULL;
@@ -51,7 +53,7 @@ smem_window_add(SmemWindow *window, int64_t id, bool retry, const char *tenant, 
 static char *
 copy_str(SmemWindow *window, SmemStr s)
 {
-	char	   *copy;
+	char *copy;
 
 	if (!smem_str_present(s))
 		return NULL;
@@ -73,7 +75,7 @@ static bool
 is_closing(const SmemEntry *entry)
 {
 	return entry->kind == SMEM_OUTCOME_FAILED || entry->kind == SMEM_OUTCOME_HELD ||
-		entry->kind == SMEM_OUTCOME_BEHIND;
+		   entry->kind == SMEM_OUTCOME_BEHIND;
 }
 
 void
@@ -128,13 +130,13 @@ bool
 smem_window_blocks(const SmemWindow *window, bool retry, const char *tenant, const char *session,
 				   const SmemEntry *before)
 {
-	dlist_iter	iter;
+	dlist_iter iter;
 
 	if (retry ? window->settled_retries == 0 : window->closing == 0)
 		return false;
-	dlist_foreach(iter, (dlist_head *) (retry ? &window->retries : &window->stream))
+	dlist_foreach (iter, (dlist_head *) (retry ? &window->retries : &window->stream))
 	{
-		SmemEntry  *entry = dlist_container(SmemEntry, node, iter.cur);
+		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
 
 		if (entry == before)
 			break;
@@ -148,10 +150,10 @@ smem_window_blocks(const SmemWindow *window, bool retry, const char *tenant, con
 int
 smem_window_settled(SmemWindow *window, int max)
 {
-	dlist_iter	iter;
-	int			n = 0;
+	dlist_iter iter;
+	int		   n = 0;
 
-	dlist_foreach(iter, &window->stream)
+	dlist_foreach (iter, &window->stream)
 	{
 		if (dlist_container(SmemEntry, node, iter.cur)->kind == 0 || n >= max)
 			break;

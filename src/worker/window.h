@@ -23,46 +23,46 @@
 
 typedef struct SmemEntry
 {
-	int64_t		id;				/* hash key */
+	int64_t		id; /* hash key */
 	dlist_node	node;
-	uint32_t	step;			/* number of the step it was read in */
-	bool		retry;			/* comes from the parking place */
-	bool		head;			/* of its session's parked rows */
-	bool		sent;			/* handed to the courier that runs now */
-	uint8_t		kind;			/* SmemOutcomeKind, 0 while unknown */
+	uint32_t	step;  /* number of the step it was read in */
+	bool		retry; /* comes from the parking place */
+	bool		head;  /* of its session's parked rows */
+	bool		sent;  /* handed to the courier that runs now */
+	uint8_t		kind;  /* SmemOutcomeKind, 0 while unknown */
 	int			attempts;
 	int			bytes;
 	TimestampTz commit_at;
-	TimestampTz at;				/* when it was settled, or for DELAYED when it is due */
+	TimestampTz at; /* when it was settled, or for DELAYED when it is due */
 	uint32_t	delay_ms;
 	char	   *tenant;
 	char	   *session;
 	char	   *receipt;
-	char	   *class;
-	char	   *reason;
+	char *class;
+	char *reason;
 } SmemEntry;
 
 typedef struct SmemWindow
 {
 	MemoryContext context;
-	HTAB	   *by_id;
-	dlist_head	stream;
-	dlist_head	retries;
-	int			rows;			/* both lists */
-	int			settled_retries;
-	int			closing;		/* of the stream, those that later rows of their sessions must wait for */
-	int64_t		bytes;
+	HTAB		 *by_id;
+	dlist_head	  stream;
+	dlist_head	  retries;
+	int			  rows; /* both lists */
+	int			  settled_retries;
+	int		closing; /* of the stream, those that later rows of their sessions must wait for */
+	int64_t bytes;
 } SmemWindow;
 
-extern void smem_window_init(SmemWindow *window, MemoryContext context);
+extern void		  smem_window_init(SmemWindow *window, MemoryContext context);
 extern SmemEntry *smem_window_find(SmemWindow *window, int64_t id);
 
 /* Adds a row at the end of its list; NULL when the id is there already. */
 extern SmemEntry *smem_window_add(SmemWindow *window, int64_t id, bool retry, const char *tenant,
 								  const char *session, int bytes);
-extern void smem_window_settle(SmemWindow *window, SmemEntry *entry, const SmemOutcome *out);
-extern void smem_window_remove(SmemWindow *window, SmemEntry *entry);
-extern bool smem_window_full(const SmemWindow *window);
+extern void		  smem_window_settle(SmemWindow *window, SmemEntry *entry, const SmemOutcome *out);
+extern void		  smem_window_remove(SmemWindow *window, SmemEntry *entry);
+extern bool		  smem_window_full(const SmemWindow *window);
 
 /*
  * Whether a row of the session stands in the list, before the given entry (or
@@ -73,6 +73,6 @@ extern bool smem_window_blocks(const SmemWindow *window, bool retry, const char 
 							   const char *session, const SmemEntry *before);
 
 /* Length of the settled beginning of the stream, up to max. */
-extern int	smem_window_settled(SmemWindow *window, int max);
+extern int smem_window_settled(SmemWindow *window, int max);
 
 #endif

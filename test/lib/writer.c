@@ -30,34 +30,34 @@
 
 typedef struct Row
 {
-	char	   *tenant;
-	char	   *session;
-	char	   *payload;
+	char *tenant;
+	char *session;
+	char *payload;
 } Row;
 
 typedef struct Writer
 {
-	const char *conninfo;
-	const char *input;
-	const char *log_path;
-	const char *run;			/* makes made-up ids of this run unique */
-	int			connections;
-	int			tenants;		/* of made-up rows */
-	int			sessions;		/* a tenant has, of made-up rows */
-	int			payload_bytes;
-	int			rollback_percent;
-	int			patience_s;		/* how long a lost server is waited for */
-	double		rate;			/* rows a second, 0: as fast as they go */
-	double		seconds;		/* spreads all rows over this time */
-	bool		retries;		/* an unknown outcome is asked for again with the same key */
-	Row		   *rows;
-	long		n;
-	long		size;
-	long		next;			/* the first row that no connection took */
-	long		events;
-	long		count[4];		/* by State */
-	double		started;
-	FILE	   *log;
+	const char	   *conninfo;
+	const char	   *input;
+	const char	   *log_path;
+	const char	   *run; /* makes made-up ids of this run unique */
+	int				connections;
+	int				tenants;  /* of made-up rows */
+	int				sessions; /* a tenant has, of made-up rows */
+	int				payload_bytes;
+	int				rollback_percent;
+	int				patience_s; /* how long a lost server is waited for */
+	double			rate;		/* rows a second, 0: as fast as they go */
+	double			seconds;	/* spreads all rows over this time */
+	bool			retries;	/* an unknown outcome is asked for again with the same key */
+	Row			   *rows;
+	long			n;
+	long			size;
+	long			next; /* the first row that no connection took */
+	long			events;
+	long			count[4]; /* by State */
+	double			started;
+	FILE		   *log;
 	pthread_mutex_t lock;
 } Writer;
 
@@ -113,10 +113,10 @@ add_row(Writer *writer)
 
 typedef struct Reader
 {
-	char		conversation[200];
-	char		session[200];
-	char		first_speaker[200];	/* of the conversation: the user */
-	long		place;			/* of the turn in its session, from 0 */
+	char conversation[200];
+	char session[200];
+	char first_speaker[200]; /* of the conversation: the user */
+	long place;				 /* of the turn in its session, from 0 */
 } Reader;
 
 static const char *
@@ -174,9 +174,9 @@ take_turn(Writer *writer, Reader *reader, struct json_object *turn)
 {
 	struct json_object *payload = json_object_new_object();
 	struct json_object *metadata = json_object_new_object();
-	Row		   *row = add_row(writer);
-	const char *speaker = member(turn, "speaker");
-	char		text[512];
+	Row				   *row = add_row(writer);
+	const char		   *speaker = member(turn, "speaker");
+	char				text[512];
 
 	follow_session(reader, turn);
 	row->tenant = strdup(reader->conversation);
@@ -192,18 +192,18 @@ take_turn(Writer *writer, Reader *reader, struct json_object *turn)
 		put_text(metadata, "timestamp", text);
 	put_text(metadata, "speaker", speaker);
 	json_object_object_add(payload, "metadata", metadata);
-	row->payload = strdup(json_object_to_json_string_ext(payload, JSON_C_TO_STRING_PLAIN |
-														 JSON_C_TO_STRING_NOSLASHESCAPE));
+	row->payload = strdup(json_object_to_json_string_ext(
+		payload, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(payload);
 }
 
 static void
 read_conversation(Writer *writer)
 {
-	FILE	   *file = fopen(writer->input, "r");
-	Reader		reader = {.place = -1};
-	char	   *line = NULL;
-	size_t		size = 0;
+	FILE  *file = fopen(writer->input, "r");
+	Reader reader = {.place = -1};
+	char  *line = NULL;
+	size_t size = 0;
 
 	if (file == NULL)
 		die("could not open", writer->input);
@@ -227,30 +227,34 @@ read_conversation(Writer *writer)
 static void
 make_rows(Writer *writer, long n)
 {
-	static const char *const flavours[] = {
-		"plain", "quote \\\" backslash \\\\ slash /", "na\\u00efve \xe2\x82\xac \xe6\x97\xa5\xe6\x9c\xac",
-		"tab\\tnewline\\nend", "\xf0\x9f\x98\x80 \\ud83d\\ude00", "{\\\"not\\\": \\\"json\\\"}"
-	};
-	char	   *text = malloc((size_t) writer->payload_bytes + 1024);
-	char	   *pad = malloc((size_t) writer->payload_bytes + 1);
-	long		i;
+	static const char *const flavours[] = {"plain",
+										   "quote \\\" backslash \\\\ slash /",
+										   "na\\u00efve \xe2\x82\xac \xe6\x97\xa5\xe6\x9c\xac",
+										   "tab\\tnewline\\nend",
+										   "\xf0\x9f\x98\x80 \\ud83d\\ude00",
+										   "{\\\"not\\\": \\\"json\\\"}"};
+	char					*text = malloc((size_t) writer->payload_bytes + 1024);
+	char					*pad = malloc((size_t) writer->payload_bytes + 1);
+	long					 i;
 
 	memset(pad, 'x', (size_t) writer->payload_bytes);
 	pad[writer->payload_bytes] = '\0';
 	for (i = 0; i < n; i++)
 	{
-		Row		   *row = add_row(writer);
-		char		name[64];
+		Row *row = add_row(writer);
+		char name[64];
 
 		snprintf(name, sizeof(name), "t%ld", i % writer->tenants);
 		row->tenant = strdup(name);
 		snprintf(name, sizeof(name), "s%ld", i / writer->tenants % writer->sessions);
 		row->session = strdup(name);
-		sprintf(text, "{\"type\":\"message\",\"role\":\"%s\",\"id\":\"%s-%ld\",\"tenant\":\"%s\","
-				"\"session_id\":\"%s\",\"content\":\"%s %ld %s\",\"figures\":[%ld,1.50,-0.0,1e2,%ld.25],"
-				"\"metadata\":{\"timestamp\":%ld}}",
-				i % 2 ? "assistant" : "user", writer->run, i, row->tenant, row->session,
-				flavours[i % 6], i, pad, i, i, 1700000000 + i);
+		sprintf(
+			text,
+			"{\"type\":\"message\",\"role\":\"%s\",\"id\":\"%s-%ld\",\"tenant\":\"%s\","
+			"\"session_id\":\"%s\",\"content\":\"%s %ld %s\",\"figures\":[%ld,1.50,-0.0,1e2,%ld.25],"
+			"\"metadata\":{\"timestamp\":%ld}}",
+			i % 2 ? "assistant" : "user", writer->run, i, row->tenant, row->session,
+			flavours[i % 6], i, pad, i, i, 1700000000 + i);
 		row->payload = strdup(text);
 	}
 	free(text);
@@ -261,20 +265,20 @@ make_rows(Writer *writer, long n)
 
 typedef struct Call
 {
-	const Row  *row;
-	long		n;
-	long		begin;
-	State		state;
-	char		id[32];
-	char		key[2048];
-	bool		deduplicated;
+	const Row *row;
+	long	   n;
+	long	   begin;
+	State	   state;
+	char	   id[32];
+	char	   key[2048];
+	bool	   deduplicated;
 } Call;
 
 /* Takes the next row and waits until it is due; false when there is none. */
 static bool
 take_row(Writer *writer, Call *call)
 {
-	double		due = 0;
+	double due = 0;
 
 	memset(call, 0, sizeof(*call));
 	pthread_mutex_lock(&writer->lock);
@@ -321,7 +325,7 @@ log_call(Writer *writer, const Call *call, SmemBuf *line)
 static bool
 reconnect(Writer *writer, PGconn **conn)
 {
-	double		end = seconds_now() + writer->patience_s;
+	double end = seconds_now() + writer->patience_s;
 
 	do
 	{
@@ -346,8 +350,9 @@ static State
 write_row(PGconn *conn, Call *call)
 {
 	const char *values[] = {call->row->payload};
-	PGresult   *result = PQexecParams(conn, "SELECT id, idempotency_key, deduplicated"
-									  " FROM somamem.memory_write($1::jsonb)",
+	PGresult   *result = PQexecParams(conn,
+									  "SELECT id, idempotency_key, deduplicated"
+										" FROM somamem.memory_write($1::jsonb)",
 									  1, NULL, values, NULL, NULL, 0);
 	State		state = STATE_ACKED;
 
@@ -370,7 +375,7 @@ write_row(PGconn *conn, Call *call)
 static State
 write_and_roll_back(PGconn *conn, Call *call)
 {
-	State		state;
+	State state;
 
 	PQclear(PQexec(conn, "BEGIN"));
 	state = write_row(conn, call);
@@ -382,11 +387,11 @@ write_and_roll_back(PGconn *conn, Call *call)
 static void *
 run_connection(void *arg)
 {
-	Writer	   *writer = arg;
-	PGconn	   *conn = PQconnectdb(writer->conninfo);
-	unsigned	dice = (unsigned) (uintptr_t) &conn;
-	SmemBuf		line;
-	Call		call;
+	Writer	*writer = arg;
+	PGconn	*conn = PQconnectdb(writer->conninfo);
+	unsigned dice = (unsigned) (uintptr_t) &conn;
+	SmemBuf	 line;
+	Call	 call;
 
 	smem_buf_init(&line, LINE_BYTES_MAX);
 	if (PQstatus(conn) != CONNECTION_OK && !reconnect(writer, &conn))
@@ -414,8 +419,8 @@ run_connection(void *arg)
 static void
 run(Writer *writer)
 {
-	pthread_t  *threads = calloc((size_t) writer->connections, sizeof(pthread_t));
-	int			i;
+	pthread_t *threads = calloc((size_t) writer->connections, sizeof(pthread_t));
+	int		   i;
 
 	pthread_mutex_init(&writer->lock, NULL);
 	writer->started = seconds_now();
@@ -430,17 +435,19 @@ run(Writer *writer)
 static void
 usage(void)
 {
-	fputs("usage: writer -d CONNINFO -l LOG (-i CONVERSATION | -n ROWS) [-c CONNECTIONS]\n"
-		  "              [-s SECONDS | -R ROWS_PER_SECOND] [-r] [-x ROLLBACK_PERCENT] [-w PATIENCE_S]\n"
-		  "              [-T TENANTS] [-S SESSIONS_PER_TENANT] [-p PAYLOAD_BYTES] [-u RUN]\n", stderr);
+	fputs(
+		"usage: writer -d CONNINFO -l LOG (-i CONVERSATION | -n ROWS) [-c CONNECTIONS]\n"
+		"              [-s SECONDS | -R ROWS_PER_SECOND] [-r] [-x ROLLBACK_PERCENT] [-w PATIENCE_S]\n"
+		"              [-T TENANTS] [-S SESSIONS_PER_TENANT] [-p PAYLOAD_BYTES] [-u RUN]\n",
+		stderr);
 	exit(2);
 }
 
 static long
 read_options(Writer *writer, int argc, char **argv)
 {
-	long		made_up = 0;
-	int			option;
+	long made_up = 0;
+	int	 option;
 
 	while ((option = getopt(argc, argv, "d:l:i:n:c:s:R:rx:w:T:S:p:u:")) >= 0)
 	{
@@ -484,10 +491,14 @@ read_options(Writer *writer, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	Writer		writer = {.connections = 1, .tenants = 4, .sessions = 5, .payload_bytes = 100,
-	.patience_s = 60, .run = "m"};
-	long		made_up = read_options(&writer, argc, argv);
-	double		took;
+	Writer writer = {.connections = 1,
+					 .tenants = 4,
+					 .sessions = 5,
+					 .payload_bytes = 100,
+					 .patience_s = 60,
+					 .run = "m"};
+	long   made_up = read_options(&writer, argc, argv);
+	double took;
 
 	if (writer.input)
 		read_conversation(&writer);
@@ -498,9 +509,9 @@ main(int argc, char **argv)
 		die("could not open", writer.log_path);
 	run(&writer);
 	took = seconds_now() - writer.started;
-	printf("rows %ld acked %ld unknown %ld failed %ld rolledback %ld seconds %.2f rows_per_s %.0f\n",
-		   writer.n, writer.count[STATE_ACKED], writer.count[STATE_UNKNOWN],
-		   writer.count[STATE_FAILED], writer.count[STATE_ROLLEDBACK], took,
-		   (double) writer.n / took);
+	printf(
+		"rows %ld acked %ld unknown %ld failed %ld rolledback %ld seconds %.2f rows_per_s %.0f\n",
+		writer.n, writer.count[STATE_ACKED], writer.count[STATE_UNKNOWN],
+		writer.count[STATE_FAILED], writer.count[STATE_ROLLEDBACK], took, (double) writer.n / took);
 	return writer.count[STATE_FAILED] > 0;
 }

@@ -24,11 +24,11 @@
 
 typedef struct Dump
 {
-	rd_kafka_t *rk;
+	rd_kafka_t						*rk;
 	rd_kafka_topic_partition_list_t *parts;
-	int			open;			/* partitions not yet at their end */
-	long		messages;
-	SmemBuf		out;
+	int								 open; /* partitions not yet at their end */
+	long							 messages;
+	SmemBuf							 out;
 } Dump;
 
 static void
@@ -41,7 +41,7 @@ die(const char *what, const char *detail)
 static void
 set(rd_kafka_conf_t *conf, const char *name, const char *value)
 {
-	char		error[512];
+	char error[512];
 
 	if (rd_kafka_conf_set(conf, name, value, error, sizeof(error)) != RD_KAFKA_CONF_OK)
 		die("could not configure", error);
@@ -51,14 +51,14 @@ set(rd_kafka_conf_t *conf, const char *name, const char *value)
 static void
 read_properties(rd_kafka_conf_t *conf, const char *path)
 {
-	FILE	   *file = fopen(path, "r");
-	char		line[1024];
+	FILE *file = fopen(path, "r");
+	char  line[1024];
 
 	if (file == NULL)
 		die("could not open", path);
 	while (fgets(line, sizeof(line), file))
 	{
-		char	   *equals = strchr(line, '=');
+		char *equals = strchr(line, '=');
 
 		line[strcspn(line, "\r\n")] = '\0';
 		if (line[0] == '#' || equals == NULL)
@@ -73,9 +73,9 @@ static rd_kafka_t *
 open_consumer(int argc, char **argv)
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	rd_kafka_t *rk;
-	char		error[512];
-	int			option;
+	rd_kafka_t		*rk;
+	char			 error[512];
+	int				 option;
 
 	set(conf, "group.id", "kafkadump");
 	set(conf, "enable.auto.commit", "false");
@@ -106,19 +106,19 @@ open_consumer(int argc, char **argv)
 static void
 find_partitions(Dump *dump, const char *topic)
 {
-	rd_kafka_topic_t *rkt = rd_kafka_topic_new(dump->rk, topic, NULL);
+	rd_kafka_topic_t			   *rkt = rd_kafka_topic_new(dump->rk, topic, NULL);
 	const struct rd_kafka_metadata *metadata;
 	rd_kafka_resp_err_t err = rd_kafka_metadata(dump->rk, 0, rkt, &metadata, TIMEOUT_MS);
-	int			i;
+	int					i;
 
 	if (err)
 		die("could not read the topic's metadata", rd_kafka_err2str(err));
 	dump->parts = rd_kafka_topic_partition_list_new(1);
 	for (i = 0; i < metadata->topics[0].partition_cnt; i++)
 	{
-		int32_t		id = metadata->topics[0].partitions[i].id;
-		int64_t		low = 0;
-		int64_t		high = 0;
+		int32_t id = metadata->topics[0].partitions[i].id;
+		int64_t low = 0;
+		int64_t high = 0;
 
 		err = rd_kafka_query_watermark_offsets(dump->rk, topic, id, &low, &high, TIMEOUT_MS);
 		if (err)
@@ -134,7 +134,7 @@ find_partitions(Dump *dump, const char *topic)
 static void
 flush(Dump *dump)
 {
-	size_t		n = smem_buf_len(&dump->out);
+	size_t n = smem_buf_len(&dump->out);
 
 	if (dump->out.failed || fwrite(smem_buf_head(&dump->out), 1, n, stdout) != n)
 		die("could not write", "standard output");
@@ -144,7 +144,7 @@ flush(Dump *dump)
 static SmemSlice
 slice_of(const void *data, size_t len)
 {
-	SmemSlice	slice = {data, len};
+	SmemSlice slice = {data, len};
 
 	return slice;
 }
@@ -153,10 +153,10 @@ static void
 put_headers(Dump *dump, const rd_kafka_message_t *msg)
 {
 	rd_kafka_headers_t *headers;
-	const char *name;
-	const void *value;
-	size_t		size;
-	size_t		i;
+	const char		   *name;
+	const void		   *value;
+	size_t				size;
+	size_t				i;
 
 	smem_buf_puts(&dump->out, ",\"headers\":[");
 	if (rd_kafka_message_headers(msg, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -174,7 +174,7 @@ put_headers(Dump *dump, const rd_kafka_message_t *msg)
 static void
 put_value(Dump *dump, const rd_kafka_message_t *msg)
 {
-	SmemSlice	value = slice_of(msg->payload, msg->len);
+	SmemSlice value = slice_of(msg->payload, msg->len);
 
 	smem_buf_puts(&dump->out, ",\"value\":");
 	if (value.len > 0 && value.data[0] == '{' && memchr(value.data, '\n', value.len) == NULL)
@@ -204,7 +204,7 @@ put_message(Dump *dump, const rd_kafka_message_t *msg)
 static void
 read_all(Dump *dump)
 {
-	time_t		last = time(NULL);
+	time_t last = time(NULL);
 
 	if (rd_kafka_assign(dump->rk, dump->parts))
 		die("could not read", "the partitions cannot be assigned");
@@ -233,7 +233,7 @@ read_all(Dump *dump)
 int
 main(int argc, char **argv)
 {
-	Dump		dump = {.rk = open_consumer(argc, argv)};
+	Dump dump = {.rk = open_consumer(argc, argv)};
 
 	if (optind + 1 != argc)
 		die("usage", "kafkadump -b BOOTSTRAP [-c] [-f PROPERTIES] TOPIC");

@@ -26,16 +26,16 @@
 typedef struct Mock
 {
 	rd_kafka_mock_cluster_t *cluster;
-	int			brokers;
+	int						 brokers;
 } Mock;
 
-typedef rd_kafka_resp_err_t(*BrokerCall) (rd_kafka_mock_cluster_t *cluster, int32_t broker);
+typedef rd_kafka_resp_err_t (*BrokerCall)(rd_kafka_mock_cluster_t *cluster, int32_t broker);
 
 static rd_kafka_resp_err_t
 for_brokers(Mock *mock, int broker, BrokerCall call)
 {
 	rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-	int			i;
+	int					i;
 
 	for (i = 1; i <= mock->brokers && err == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
 		if (broker == 0 || broker == i)
@@ -47,7 +47,7 @@ static rd_kafka_resp_err_t
 set_delay(Mock *mock, int broker, int delay_ms)
 {
 	rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-	int			i;
+	int					i;
 
 	for (i = 1; i <= mock->brokers && err == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
 		if (broker == 0 || broker == i)
@@ -59,7 +59,7 @@ static rd_kafka_resp_err_t
 push_errors(Mock *mock, int api, int n, int code)
 {
 	rd_kafka_resp_err_t errors[ERRORS_MAX];
-	int			i;
+	int					i;
 
 	if (n < 1 || n > ERRORS_MAX)
 		return RD_KAFKA_RESP_ERR__INVALID_ARG;
@@ -72,10 +72,10 @@ push_errors(Mock *mock, int api, int n, int code)
 static rd_kafka_resp_err_t
 obey(Mock *mock, const char *line)
 {
-	char		name[200];
-	int			a;
-	int			b;
-	int			c;
+	char name[200];
+	int	 a;
+	int	 b;
+	int	 c;
 
 	if (sscanf(line, "down %d", &a) == 1)
 		return for_brokers(mock, a, rd_kafka_mock_broker_set_down);

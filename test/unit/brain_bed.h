@@ -27,22 +27,22 @@ typedef struct Bed Bed;
 /* A request as the service saw it. */
 typedef struct Ask
 {
-	int64_t		at_us;
-	char		path[64];
-	SmemStr		head;			/* gone after the script */
-	SmemStr		body;			/* gone after the script */
-	char		tenant[64];
-	int			n;				/* rows */
-	int			ids[BED_ITEMS];	/* of them, from their keys "k1", "k2", ... */
+	int64_t at_us;
+	char	path[64];
+	SmemStr head; /* gone after the script */
+	SmemStr body; /* gone after the script */
+	char	tenant[64];
+	int		n;				/* rows */
+	int		ids[BED_ITEMS]; /* of them, from their keys "k1", "k2", ... */
 } Ask;
 
 typedef enum Manner
 {
-	ACCEPT,						/* as the contract says */
-	ANSWER,						/* status, headers and body as given */
-	RAW,						/* body as given, and nothing before it; then the end */
-	HANG,						/* nothing, ever */
-	RESET						/* the connection ends */
+	ACCEPT, /* as the contract says */
+	ANSWER, /* status, headers and body as given */
+	RAW,	/* body as given, and nothing before it; then the end */
+	HANG,	/* nothing, ever */
+	RESET	/* the connection ends */
 } Manner;
 
 typedef struct Reply
@@ -51,65 +51,65 @@ typedef struct Reply
 	int			status;
 	const char *headers;
 	const char *body;
-	size_t		body_len;		/* 0: as long as the text */
+	size_t		body_len; /* 0: as long as the text */
 } Reply;
 
-typedef Reply (*Script) (Bed *bed, const Ask *ask);
+typedef Reply (*Script)(Bed *bed, const Ask *ask);
 
 typedef struct Conn
 {
-	int			fd;				/* -1: free */
-	bool		hung;
-	SmemBuf		in;
-	SmemBuf		out;
+	int		fd; /* -1: free */
+	bool	hung;
+	SmemBuf in;
+	SmemBuf out;
 } Conn;
 
 typedef struct Result
 {
-	int			kind;
-	int			count;
-	int			delay_ms;
-	int64_t		at_us;
-	char		class[32];
-	char		reason[400];
-	char		receipt[200];
+	int		kind;
+	int		count;
+	int		delay_ms;
+	int64_t at_us;
+	char class[32];
+	char reason[400];
+	char receipt[200];
 } Result;
 
 /* What is kept of each request. */
 typedef struct Note
 {
-	int64_t		at_us;
-	int			n;
-	int			first;			/* id of the first row */
-	char		form;			/* b, s, l, or ? */
-	char		tenant[64];
-	char		request_id[40];
+	int64_t at_us;
+	int		n;
+	int		first; /* id of the first row */
+	char	form;  /* b, s, l, or ? */
+	char	tenant[64];
+	char	request_id[40];
 } Note;
 
 struct Bed
 {
-	Drive		drive;
-	int			listen;			/* -1: down */
-	int			port;
-	Conn		conns[BED_CONNS];
-	Script		script;
-	int			knob;			/* the script's own */
-	int			asked;
-	Note		notes[BED_ASKS];
-	int			busiest;		/* requests without an answer at once */
-	char		session_of[BED_ROWS][16];
-	Result		rows[BED_ROWS];
-	int			done;
-	int			kinds[6];
-	int			accepted;
-	int			accepted_ids[BED_ROWS * 4];
+	Drive  drive;
+	int	   listen; /* -1: down */
+	int	   port;
+	Conn   conns[BED_CONNS];
+	Script script;
+	int	   knob; /* the script's own */
+	int	   asked;
+	Note   notes[BED_ASKS];
+	int	   busiest; /* requests without an answer at once */
+	char   session_of[BED_ROWS][16];
+	Result rows[BED_ROWS];
+	int	   done;
+	int	   kinds[6];
+	int	   accepted;
+	int	   accepted_ids[BED_ROWS * 4];
 };
 
 static void
 bed_outcome(void *arg, const SmemOutcome *out)
 {
-	Bed		   *bed = arg;
-	Result	   *row = &bed->rows[out->id];
+	Bed	   *bed = arg;
+	Result *row = &bed->rows[out->id];
 
 	row->kind = out->kind;
 	row->count++;
@@ -128,9 +128,9 @@ bed_outcome(void *arg, const SmemOutcome *out)
 static void
 bed_up(Bed *bed)
 {
-	struct sockaddr_in addr = {.sin_family = AF_INET,.sin_port = htons((uint16_t) bed->port)};
-	socklen_t	len = sizeof(addr);
-	int			on = 1;
+	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t) bed->port)};
+	socklen_t		   len = sizeof(addr);
+	int				   on = 1;
 
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	bed->listen = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -187,7 +187,7 @@ bed_configure(Bed *bed, const char *const *more)
 static Bed *
 bed_start(Script script, const char *const *more)
 {
-	Bed		   *bed = calloc(1, sizeof(*bed));
+	Bed *bed = calloc(1, sizeof(*bed));
 
 	for (int i = 0; i < BED_CONNS; i++)
 		bed->conns[i].fd = -1;
@@ -198,13 +198,13 @@ bed_start(Script script, const char *const *more)
 	return bed;
 }
 
-#define BED_START(script, ...) bed_start(script, (const char *const[]) {__VA_ARGS__, NULL})
+#define BED_START(script, ...) bed_start(script, (const char *const[]){__VA_ARGS__, NULL})
 
 /* Returns how the courier ended. */
 static int
 bed_stop(Bed *bed)
 {
-	int			status = drive_stop(&bed->drive);
+	int status = drive_stop(&bed->drive);
 
 	if (bed->listen >= 0)
 		bed_down(bed);
@@ -218,18 +218,18 @@ bed_row(Bed *bed, int id, const char *tenant, const char *session)
 	static char key[16];
 	static char payload[200];
 	SmemRow		row = {
-		.id = id,
-		.created_us = 1700000000000000,
-		.tenant = smem_str(tenant),
-		.session = smem_str(session),
-		.namespace = smem_str("wm"),
-		.role = smem_str("user"),
+			.id = id,
+			.created_us = 1700000000000000,
+			.tenant = smem_str(tenant),
+			.session = smem_str(session),
+			.namespace = smem_str("wm"),
+			.role = smem_str("user"),
 	};
 
 	snprintf(bed->session_of[id], sizeof(bed->session_of[id]), "%s", session);
 	snprintf(key, sizeof(key), "k%d", id);
-	snprintf(payload, sizeof(payload), "{\"id\": %d, \"content\": \"a secret that nobody may see\"}",
-			 id);
+	snprintf(payload, sizeof(payload),
+			 "{\"id\": %d, \"content\": \"a secret that nobody may see\"}", id);
 	row.key = smem_str(key);
 	row.payload = smem_str(payload);
 	return row;
@@ -244,7 +244,7 @@ bed_send(Bed *bed, const SmemRow *row)
 static inline void
 bed_push(Bed *bed, int id, const char *tenant, const char *session)
 {
-	SmemRow		row = bed_row(bed, id, tenant, session);
+	SmemRow row = bed_row(bed, id, tenant, session);
 
 	bed_send(bed, &row);
 }
@@ -253,7 +253,7 @@ bed_push(Bed *bed, int id, const char *tenant, const char *session)
 static inline void
 bed_push_many(Bed *bed, int from, int to, const char *tenant, int sessions)
 {
-	char		session[16];
+	char session[16];
 
 	for (int id = from; id <= to; id++)
 	{
@@ -275,7 +275,8 @@ head_value(SmemStr head, const char *name)
 	while ((at = memmem(at, (size_t) (head.data + head.len - at), "\r\n", 2)) != NULL)
 	{
 		at += 2;
-		if ((size_t) (head.data + head.len - at) > n && strncasecmp(at, name, n) == 0 && at[n] == ':')
+		if ((size_t) (head.data + head.len - at) > n && strncasecmp(at, name, n) == 0 &&
+			at[n] == ':')
 		{
 			sscanf(at + n + 1, " %2047[^\r]", value);
 			return smem_str(value);
@@ -296,9 +297,9 @@ read_items(Ask *ask, SmemStr object)
 {
 	SmemJsonWalk walk;
 	SmemJsonWalk items;
-	SmemStr		name;
-	SmemStr		value;
-	SmemStr		item;
+	SmemStr		 name;
+	SmemStr		 value;
+	SmemStr		 item;
 
 	if (!smem_json_object(object, &walk))
 		return;
@@ -329,8 +330,8 @@ put_answer(SmemBuf *out, int status, const char *headers, const char *body, size
 static void
 accept_ask(Bed *bed, Conn *conn, const Ask *ask)
 {
-	SmemBuf		body;
-	bool		batch = strstr(ask->path, "/batch") != NULL;
+	SmemBuf body;
+	bool	batch = strstr(ask->path, "/batch") != NULL;
 
 	smem_buf_init(&body, 1 << 20);
 	smem_buf_printf(&body, "{\"ok\": true, \"tenant\": \"%s\", \"namespace\": \"wm\"", ask->tenant);
@@ -339,9 +340,11 @@ accept_ask(Bed *bed, Conn *conn, const Ask *ask)
 	for (int i = 0; i < ask->n; i++)
 	{
 		bed->accepted_ids[bed->accepted++] = ask->ids[i];
-		smem_buf_printf(&body, "%s\"key\": \"k%d\", \"coordinate\": [%d, 1.50], "
-						"\"request_id\": \"r%d\"%s", batch ? (i ? ",{" : "{") : ",", ask->ids[i],
-						ask->ids[i], ask->ids[i], batch ? "}" : "");
+		smem_buf_printf(&body,
+						"%s\"key\": \"k%d\", \"coordinate\": [%d, 1.50], "
+						"\"request_id\": \"r%d\"%s",
+						batch ? (i ? ",{" : "{") : ",", ask->ids[i], ask->ids[i], ask->ids[i],
+						batch ? "}" : "");
 	}
 	smem_buf_puts(&body, batch ? "]}" : "}");
 	put_answer(&conn->out, 200, NULL, smem_buf_head(&body), smem_buf_len(&body));
@@ -351,14 +354,16 @@ accept_ask(Bed *bed, Conn *conn, const Ask *ask)
 static char
 name_form(const char *path)
 {
-	return strstr(path, "/memory/remember/batch") ? 'b' : strstr(path, "/memory/remember") ? 's' :
-		strcmp(path, "/remember") == 0 ? 'l' : '?';
+	return strstr(path, "/memory/remember/batch") ? 'b'
+		   : strstr(path, "/memory/remember")	  ? 's'
+		   : strcmp(path, "/remember") == 0		  ? 'l'
+												  : '?';
 }
 
 static void
 note_ask(Bed *bed, const Ask *ask)
 {
-	Note	   *note = &bed->notes[bed->asked++ % BED_ASKS];
+	Note *note = &bed->notes[bed->asked++ % BED_ASKS];
 
 	note->at_us = ask->at_us;
 	note->n = ask->n;
@@ -372,7 +377,7 @@ note_ask(Bed *bed, const Ask *ask)
 static void
 answer_ask(Bed *bed, Conn *conn, const Ask *ask)
 {
-	Reply		reply = {.manner = ACCEPT};
+	Reply reply = {.manner = ACCEPT};
 
 	note_ask(bed, ask);
 	if (bed->script != NULL)
@@ -405,12 +410,12 @@ answer_ask(Bed *bed, Conn *conn, const Ask *ask)
 static bool
 serve_one(Bed *bed, Conn *conn)
 {
-	static Ask	ask;
-	char	   *head = smem_buf_head(&conn->in);
-	size_t		have = smem_buf_len(&conn->in);
-	char	   *end = have ? memmem(head, have, "\r\n\r\n", 4) : NULL;
-	size_t		len;
-	SmemStr		value;
+	static Ask ask;
+	char	  *head = smem_buf_head(&conn->in);
+	size_t	   have = smem_buf_len(&conn->in);
+	char	  *end = have ? memmem(head, have, "\r\n\r\n", 4) : NULL;
+	size_t	   len;
+	SmemStr	   value;
 
 	if (end == NULL || conn->hung)
 		return false;
@@ -436,8 +441,8 @@ serve_one(Bed *bed, Conn *conn)
 static void
 conn_turn(Bed *bed, Conn *conn)
 {
-	char	   *place = smem_buf_reserve(&conn->in, 65536);
-	ssize_t		n = recv(conn->fd, place, 65536, MSG_DONTWAIT);
+	char   *place = smem_buf_reserve(&conn->in, 65536);
+	ssize_t n = recv(conn->fd, place, 65536, MSG_DONTWAIT);
 
 	if (n == 0 || (n < 0 && errno != EAGAIN))
 	{
@@ -461,11 +466,11 @@ conn_turn(Bed *bed, Conn *conn)
 static void
 bed_accept(Bed *bed)
 {
-	int			fd = accept4(bed->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = accept4(bed->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	for (int i = 0; fd >= 0 && i < BED_CONNS; i++)
 	{
-		Conn	   *conn = &bed->conns[i];
+		Conn *conn = &bed->conns[i];
 
 		if (conn->fd >= 0)
 			continue;
@@ -483,15 +488,15 @@ static void
 bed_turn(Bed *bed, int timeout_ms)
 {
 	struct pollfd fds[BED_CONNS + 2];
-	int			busy = 0;
+	int			  busy = 0;
 
-	fds[0] = (struct pollfd) {.fd = bed->drive.over ? -1 : bed->drive.fd,.events = POLLIN};
+	fds[0] = (struct pollfd){.fd = bed->drive.over ? -1 : bed->drive.fd, .events = POLLIN};
 	if (smem_buf_len(&bed->drive.out) > 0)
 		fds[0].events |= POLLOUT;
-	fds[1] = (struct pollfd) {.fd = bed->listen,.events = POLLIN};
+	fds[1] = (struct pollfd){.fd = bed->listen, .events = POLLIN};
 	for (int i = 0; i < BED_CONNS; i++)
 	{
-		fds[i + 2] = (struct pollfd) {.fd = bed->conns[i].fd,.events = POLLIN};
+		fds[i + 2] = (struct pollfd){.fd = bed->conns[i].fd, .events = POLLIN};
 		if (bed->conns[i].fd >= 0 && smem_buf_len(&bed->conns[i].out) > 0)
 			fds[i + 2].events |= POLLOUT;
 	}
@@ -510,19 +515,19 @@ bed_turn(Bed *bed, int timeout_ms)
 }
 
 /* Runs until the claim holds; false when it does not within the patience. */
-#define BED_UNTIL(bed, claim) \
-	({ \
-		int64_t		until_ = drive_clock_us() + BED_PATIENCE_US; \
-		while (!(claim) && !(bed)->drive.over && drive_clock_us() < until_) \
-			bed_turn(bed, 20); \
-		(claim); \
+#define BED_UNTIL(bed, claim)                                                                      \
+	({                                                                                             \
+		int64_t until_ = drive_clock_us() + BED_PATIENCE_US;                                       \
+		while (!(claim) && !(bed)->drive.over && drive_clock_us() < until_)                        \
+			bed_turn(bed, 20);                                                                     \
+		(claim);                                                                                   \
 	})
 
 /* Runs for a while; for claims that something does not happen. */
 static inline void
 bed_pass(Bed *bed, int ms)
 {
-	int64_t		until = drive_clock_us() + ms * 1000;
+	int64_t until = drive_clock_us() + ms * 1000;
 
 	while (drive_clock_us() < until && !bed->drive.over)
 		bed_turn(bed, 5);

@@ -15,20 +15,20 @@
 
 typedef struct Life
 {
-	bool		out;			/* sent, without an outcome */
-	bool		parked;
-	int			attempts;
-	int			end;			/* DELIVERED or DEAD */
+	bool out; /* sent, without an outcome */
+	bool parked;
+	int	 attempts;
+	int	 end; /* DELIVERED or DEAD */
 } Life;
 
-static Life lives[ROWS + 1];
-static int	ended;
-static int	outstanding;
-static int	seen_twice;			/* outcomes of rows that had none to come */
-static int	last_accepted[SESSIONS];
-static int64_t due_us[SESSIONS];	/* a held session is not sent again before */
-static int	disordered;
-static bool accepted_once[ROWS + 1];
+static Life	   lives[ROWS + 1];
+static int	   ended;
+static int	   outstanding;
+static int	   seen_twice; /* outcomes of rows that had none to come */
+static int	   last_accepted[SESSIONS];
+static int64_t due_us[SESSIONS]; /* a held session is not sent again before */
+static int	   disordered;
+static bool	   accepted_once[ROWS + 1];
 
 static bool
 is_bad(int id)
@@ -53,54 +53,55 @@ accept_all(const Ask *ask)
 {
 	for (int i = 0; i < ask->n; i++)
 		note_accepted(ask->ids[i]);
-	return (Reply) {.manner = ACCEPT};
+	return (Reply){.manner = ACCEPT};
 }
 
 static Reply
 fail_at_random(Bed *bed, const Ask *ask)
 {
-	int			dice = rand() % 100;
+	int dice = rand() % 100;
 
 	/* The bed's own list of what was accepted is too short for repeats. */
 	bed->accepted = 0;
 	for (int i = 0; i < ask->n; i++)
 	{
 		if (is_bad(ask->ids[i]))
-			return (Reply) {.manner = ANSWER,.status = 422};
+			return (Reply){.manner = ANSWER, .status = 422};
 		if (ask->ids[i] % 613 == 0 && rand() % 10 < 7)
-			return (Reply) {.manner = ANSWER,.status = 500};
+			return (Reply){.manner = ANSWER, .status = 500};
 	}
 	if (bed->asked > 3000)
 		return accept_all(ask);
 	if (dice < 60)
 		return accept_all(ask);
 	if (dice < 68)
-		return (Reply) {.manner = ANSWER,.status = 500 + rand() % 5};
+		return (Reply){.manner = ANSWER, .status = 500 + rand() % 5};
 	if (dice < 74)
-		return (Reply) {.manner = ANSWER,.status = 429,.headers = rand() % 4 ? NULL : "Retry-After: 2\r\n"};
+		return (Reply){
+			.manner = ANSWER, .status = 429, .headers = rand() % 4 ? NULL : "Retry-After: 2\r\n"};
 	if (dice < 78)
-		return (Reply) {.manner = ANSWER,.status = 404};
+		return (Reply){.manner = ANSWER, .status = 404};
 	if (dice < 82)
-		return (Reply) {.manner = RESET};
+		return (Reply){.manner = RESET};
 	if (dice < 84)
-		return (Reply) {.manner = HANG};
+		return (Reply){.manner = HANG};
 	if (dice < 92)
 	{
 		/* Accepted, and the answer is lost. */
 		accept_all(ask);
-		return (Reply) {.manner = RESET};
+		return (Reply){.manner = RESET};
 	}
 	if (dice < 96)
-		return (Reply) {.manner = ANSWER,.status = 200,.body = "{\"ok\": false}"};
-	return (Reply) {.manner = ANSWER,.status = 401};
+		return (Reply){.manner = ANSWER, .status = 200, .body = "{\"ok\": false}"};
+	return (Reply){.manner = ANSWER, .status = 401};
 }
 
 static void
 send_life(Bed *bed, int id, bool reopen)
 {
-	char		tenant[16];
-	char		session[16];
-	SmemRow		row;
+	char	tenant[16];
+	char	session[16];
+	SmemRow row;
 
 	snprintf(tenant, sizeof(tenant), "t%d", id % SESSIONS % TENANTS);
 	snprintf(session, sizeof(session), "s%d", id % SESSIONS);
@@ -119,8 +120,8 @@ take_outcomes(Bed *bed)
 {
 	for (int id = 1; id <= ROWS; id++)
 	{
-		Life	   *life = &lives[id];
-		Result	   *row = &bed->rows[id];
+		Life   *life = &lives[id];
+		Result *row = &bed->rows[id];
 
 		if (row->count == 0)
 			continue;
@@ -147,8 +148,8 @@ take_outcomes(Bed *bed)
 static void
 reopen_session(Bed *bed, int session, int sent)
 {
-	bool		first = true;
-	bool		parked = false;
+	bool first = true;
+	bool parked = false;
 
 	for (int id = session ? session : SESSIONS; id <= sent; id += SESSIONS)
 	{
@@ -179,14 +180,14 @@ has_parked(int session, int sent)
 static void
 work(Bed *bed)
 {
-	int64_t		until = drive_clock_us() + 60000000;
-	int			sent = 0;
+	int64_t until = drive_clock_us() + 60000000;
+	int		sent = 0;
 
 	while (ended < ROWS && drive_clock_us() < until && !bed->drive.over)
 	{
 		while (sent < ROWS && outstanding < WINDOW)
 		{
-			int			id = ++sent;
+			int id = ++sent;
 
 			/* Mostly the worker knows that a session is parked; sometimes it learns it too late. */
 			if (has_parked(id % SESSIONS, sent - 1) && rand() % 4)
@@ -217,7 +218,7 @@ main(void)
 	work(bed);
 	for (int id = 1; id <= ROWS; id++)
 	{
-		bool		dead = lives[id].end == SMEM_OUTCOME_DEAD;
+		bool dead = lives[id].end == SMEM_OUTCOME_DEAD;
 
 		if (lives[id].end == 0 || dead != is_bad(id) || accepted_once[id] == dead)
 			wrong++;

@@ -18,13 +18,13 @@ keep(Bed *bed, const Ask *ask)
 	snprintf(seen_head, sizeof(seen_head), "%.*s", (int) ask->head.len, ask->head.data);
 	snprintf(seen_body, sizeof(seen_body), "%.*s", (int) ask->body.len, ask->body.data);
 	snprintf(seen_path, sizeof(seen_path), "%s", ask->path);
-	return (Reply) {.manner = ACCEPT};
+	return (Reply){.manner = ACCEPT};
 }
 
 static bool
 has_header(const char *line)
 {
-	char		text[400];
+	char text[400];
 
 	snprintf(text, sizeof(text), "\r\n%s\r\n", line);
 	return strstr(seen_head, text) != NULL;
@@ -33,7 +33,7 @@ has_header(const char *line)
 static void
 write_file(const char *path, const char *text)
 {
-	FILE	   *f = fopen(path, "w");
+	FILE *f = fopen(path, "w");
 
 	if (f == NULL || fputs(text, f) < 0 || fclose(f) != 0)
 		abort();
@@ -42,7 +42,7 @@ write_file(const char *path, const char *text)
 static void
 push_rich_rows(Bed *bed)
 {
-	SmemRow		row = bed_row(bed, 1, "a b/\xC3\xA9", "s1");
+	SmemRow row = bed_row(bed, 1, "a b/\xC3\xA9", "s1");
 
 	row.payload = smem_str("{\"content\": \"x\\n\\u00e9\", \"n\": 1.50}");
 	row.extras = smem_str("\"tags\":[\"x\"],\"importance\":0.5");
@@ -57,11 +57,11 @@ push_rich_rows(Bed *bed)
 static void
 check_request(void)
 {
-	char		token[] = "/tmp/smem_token_XXXXXX";
+	char		  token[] = "/tmp/smem_token_XXXXXX";
 	unsigned char digest[32];
-	char		key_line[100] = "Idempotency-Key: ";
-	Bed		   *bed;
-	int			fd = mkstemp(token);
+	char		  key_line[100] = "Idempotency-Key: ";
+	Bed			 *bed;
+	int			  fd = mkstemp(token);
 
 	close(fd);
 	write_file(token, "first token\n");
@@ -69,10 +69,12 @@ check_request(void)
 	push_rich_rows(bed);
 	tap_ok(BED_UNTIL(bed, bed->done == 2), "two rows are delivered");
 	tap_is(seen_path, "/api/memory/remember/batch", "at the batch endpoint, below the prefix");
-	tap_is(seen_body, "{\"tenant\":\"a b/\xC3\xA9\",\"namespace\":\"wm\",\"items\":["
+	tap_is(seen_body,
+		   "{\"tenant\":\"a b/\xC3\xA9\",\"namespace\":\"wm\",\"items\":["
 		   "{\"key\":\"k1\",\"value\":{\"content\": \"x\\n\\u00e9\", \"n\": 1.50},"
 		   "\"tags\":[\"x\"],\"importance\":0.5,\"universe\":\"uni\\\"verse\"},"
-		   "{\"key\":\"k2\",\"value\":{}}]}", "the body holds payloads as they are");
+		   "{\"key\":\"k2\",\"value\":{}}]}",
+		   "the body holds payloads as they are");
 	tap_ok(has_header("X-Tenant-ID: a%20b%2F%C3%A9"), "the tenant is percent-encoded");
 	tap_ok(has_header("Content-Type: application/json"), "the content type");
 	tap_ok(has_header("Authorization: Bearer first token"), "the token of the file");
@@ -106,19 +108,19 @@ check_request(void)
 static Reply
 know_less(Bed *bed, const Ask *ask)
 {
-	char		form = name_form(ask->path);
+	char form = name_form(ask->path);
 
 	if (bed->knob > 2 || (bed->knob > 1 && form == 's') || (bed->knob > 0 && form == 'b'))
-		return (Reply) {.manner = ANSWER,.status = 404,.body = "{\"detail\": \"Not Found\"}"};
+		return (Reply){.manner = ANSWER, .status = 404, .body = "{\"detail\": \"Not Found\"}"};
 	snprintf(seen_body, sizeof(seen_body), "%.*s", (int) ask->body.len, ask->body.data);
 	snprintf(seen_path, sizeof(seen_path), "%s", ask->path);
-	return (Reply) {.manner = ACCEPT};
+	return (Reply){.manner = ACCEPT};
 }
 
 static int
 count_form(const Bed *bed, char form)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (int i = 0; i < bed->asked; i++)
 		n += bed->notes[i].form == form;
@@ -128,7 +130,7 @@ count_form(const Bed *bed, char form)
 static void
 check_single(void)
 {
-	Bed		   *bed = BED_START(know_less, "somabrain_concurrency", "1", "somabrain_path_prefix", "api");
+	Bed *bed = BED_START(know_less, "somabrain_concurrency", "1", "somabrain_path_prefix", "api");
 
 	bed->knob = 1;
 	bed_push_many(bed, 1, 20, "t", 1);
@@ -136,8 +138,10 @@ check_single(void)
 	tap_ok(count_form(bed, 'b') == 1 && count_form(bed, 's') == 20,
 		   "single: the form that works is kept");
 	tap_is(seen_path, "/api/memory/remember", "single: below the prefix");
-	tap_is(seen_body, "{\"tenant\":\"t\",\"namespace\":\"wm\",\"key\":\"k20\",\"value\":"
-		   "{\"id\": 20, \"content\": \"a secret that nobody may see\"}}", "single: the body");
+	tap_is(seen_body,
+		   "{\"tenant\":\"t\",\"namespace\":\"wm\",\"key\":\"k20\",\"value\":"
+		   "{\"id\": 20, \"content\": \"a secret that nobody may see\"}}",
+		   "single: the body");
 	tap_is(bed->rows[7].receipt, "{\"coordinate\": [7, 1.50], \"request_id\": \"r7\"}",
 		   "single: the receipt");
 	tap_ok(bed_ordered(bed), "single: sessions keep their order");
@@ -147,7 +151,7 @@ check_single(void)
 static void
 check_legacy(void)
 {
-	Bed		   *bed = BED_START(know_less, "somabrain_path_prefix", "/api");
+	Bed *bed = BED_START(know_less, "somabrain_path_prefix", "/api");
 
 	bed->knob = 2;
 	bed_push_many(bed, 1, 40, "t", 8);
@@ -168,7 +172,7 @@ check_legacy(void)
 static void
 check_no_form(void)
 {
-	Bed		   *bed = BED_START(know_less, NULL);
+	Bed *bed = BED_START(know_less, NULL);
 
 	bed->knob = 3;
 	bed_push_many(bed, 1, 10, "t", 3);
@@ -189,19 +193,23 @@ typedef struct Odd
 {
 	const char *title;
 	const char *body;
-	const char *receipt;		/* NULL: not delivered */
+	const char *receipt; /* NULL: not delivered */
 } Odd;
 
 static const Odd odds[] = {
-	{"a long number", "{\"ok\":true,\"results\":[{\"key\":\"k1\",\"coordinate\":12345678901234567890123456789.10}]}",
-	"{\"coordinate\": 12345678901234567890123456789.10}"},
-	{"an object", "{\"results\":[{\"coordinate\":{ \"a\" : [null] },\"key\":\"\\u006b1\"}],\"ok\": true}",
-	"{\"coordinate\": { \"a\" : [null] }}"},
+	{"a long number",
+	 "{\"ok\":true,\"results\":[{\"key\":\"k1\",\"coordinate\":12345678901234567890123456789.10}]}",
+	 "{\"coordinate\": 12345678901234567890123456789.10}"},
+	{"an object",
+	 "{\"results\":[{\"coordinate\":{ \"a\" : [null] },\"key\":\"\\u006b1\"}],\"ok\": true}",
+	 "{\"coordinate\": { \"a\" : [null] }}"},
 	{"no coordinate", "{\"ok\":true,\"results\":[{\"key\":\"k1\"}]}", "{}"},
-	{"what jsonb cannot hold", "{\"ok\":true,\"results\":[{\"key\":\"k1\",\"coordinate\":\"\\u0000\",\"request_id\":\"r\"}]}",
-	"{\"request_id\": \"r\"}"},
-	{"other keys too", "{\"ok\":true,\"results\":[{\"key\":\"zz\"},{\"key\":\"k1\",\"coordinate\":1},7,{}]}",
-	"{\"coordinate\": 1}"},
+	{"what jsonb cannot hold",
+	 "{\"ok\":true,\"results\":[{\"key\":\"k1\",\"coordinate\":\"\\u0000\",\"request_id\":\"r\"}]}",
+	 "{\"request_id\": \"r\"}"},
+	{"other keys too",
+	 "{\"ok\":true,\"results\":[{\"key\":\"zz\"},{\"key\":\"k1\",\"coordinate\":1},7,{}]}",
+	 "{\"coordinate\": 1}"},
 	{"ok is false", "{\"ok\":false,\"results\":[{\"key\":\"k1\"}]}", NULL},
 	{"ok is no boolean", "{\"ok\":\"yes\",\"results\":[{\"key\":\"k1\"}]}", NULL},
 	{"no results", "{\"ok\":true}", NULL},
@@ -218,8 +226,8 @@ answer_oddly(Bed *bed, const Ask *ask)
 {
 	(void) ask;
 	if (bed->knob < 0)
-		return (Reply) {.manner = ACCEPT};
-	return (Reply) {.manner = ANSWER,.status = 200,.body = odds[bed->knob].body};
+		return (Reply){.manner = ACCEPT};
+	return (Reply){.manner = ANSWER, .status = 200, .body = odds[bed->knob].body};
 }
 
 static void
@@ -227,7 +235,7 @@ check_answers(void)
 {
 	for (size_t i = 0; i < sizeof(odds) / sizeof(odds[0]); i++)
 	{
-		Bed		   *bed = BED_START(answer_oddly, NULL);
+		Bed *bed = BED_START(answer_oddly, NULL);
 
 		bed->knob = (int) i;
 		bed_push(bed, 1, "t", "s");

@@ -4,41 +4,57 @@
  */
 #include "brain_bed.h"
 
-#define RECOVERY_US 2000000		/* from the service's return to the first delivery */
+#define RECOVERY_US 2000000 /* from the service's return to the first delivery */
 
 typedef struct Trouble
 {
 	const char *title;
 	Reply		reply;
-	const char *error;			/* begin of the state's last_error */
+	const char *error; /* begin of the state's last_error */
 } Trouble;
 
-static const char *large;		/* an answer beyond every ceiling */
+static const char *large; /* an answer beyond every ceiling */
 
 static const Trouble troubles[] = {
-	{"500", {.manner = ANSWER,.status = 500}, "service answered 500"},
-	{"503", {.manner = ANSWER,.status = 503}, "service answered 503"},
-	{"408", {.manner = ANSWER,.status = 408}, "service answered 408"},
-	{"425", {.manner = ANSWER,.status = 425}, "service answered 425"},
-	{"301", {.manner = ANSWER,.status = 301,.headers = "Location: /elsewhere\r\n"}, "service answered 301"},
-	{"307", {.manner = ANSWER,.status = 307,.headers = "Location: /elsewhere\r\n"}, "service answered 307"},
-	{"401", {.manner = ANSWER,.status = 401}, "service answered 401: it does not accept the token"},
-	{"403", {.manner = ANSWER,.status = 403}, "service answered 403: it does not accept the token"},
-	{"ok: false", {.manner = ANSWER,.status = 200,.body = "{\"ok\": false}"}, "service answered \"ok\": false"},
-	{"no JSON", {.manner = ANSWER,.status = 200,.body = "hello"}, "service answered with something"},
-	{"204", {.manner = ANSWER,.status = 204}, "service answered with something"},
-	{"no HTTP", {.manner = RAW,.body = "SSH-2.0-OpenSSH_9.2\r\n\r\n"}, "connection gave no whole answer"},
-	{"half an answer", {.manner = RAW,.body = "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"}, "connection gave no whole answer"},
+	{"500", {.manner = ANSWER, .status = 500}, "service answered 500"},
+	{"503", {.manner = ANSWER, .status = 503}, "service answered 503"},
+	{"408", {.manner = ANSWER, .status = 408}, "service answered 408"},
+	{"425", {.manner = ANSWER, .status = 425}, "service answered 425"},
+	{"301",
+	 {.manner = ANSWER, .status = 301, .headers = "Location: /elsewhere\r\n"},
+	 "service answered 301"},
+	{"307",
+	 {.manner = ANSWER, .status = 307, .headers = "Location: /elsewhere\r\n"},
+	 "service answered 307"},
+	{"401",
+	 {.manner = ANSWER, .status = 401},
+	 "service answered 401: it does not accept the token"},
+	{"403",
+	 {.manner = ANSWER, .status = 403},
+	 "service answered 403: it does not accept the token"},
+	{"ok: false",
+	 {.manner = ANSWER, .status = 200, .body = "{\"ok\": false}"},
+	 "service answered \"ok\": false"},
+	{"no JSON",
+	 {.manner = ANSWER, .status = 200, .body = "hello"},
+	 "service answered with something"},
+	{"204", {.manner = ANSWER, .status = 204}, "service answered with something"},
+	{"no HTTP",
+	 {.manner = RAW, .body = "SSH-2.0-OpenSSH_9.2\r\n\r\n"},
+	 "connection gave no whole answer"},
+	{"half an answer",
+	 {.manner = RAW, .body = "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"},
+	 "connection gave no whole answer"},
 	{"a reset", {.manner = RESET}, "connection gave no whole answer"},
 	{"silence", {.manner = HANG}, "service did not answer in time"},
-	{"an endless answer", {.manner = ANSWER,.status = 200}, "answer of the service is too long"},
+	{"an endless answer", {.manner = ANSWER, .status = 200}, "answer of the service is too long"},
 };
 
 /* knob: which trouble, -1 for none. */
 static Reply
 trouble(Bed *bed, const Ask *ask)
 {
-	Reply		reply = {.manner = ACCEPT};
+	Reply reply = {.manner = ACCEPT};
 
 	(void) ask;
 	if (bed->knob < 0)
@@ -94,8 +110,8 @@ check_trouble(int which)
 static void
 check_refused(void)
 {
-	Bed		   *bed = BED_START(NULL, "retry_initial", "1000");
-	int64_t		back;
+	Bed	   *bed = BED_START(NULL, "retry_initial", "1000");
+	int64_t back;
 
 	bed_down(bed);
 	bed_push_many(bed, 1, 500, "t", 50);
@@ -117,9 +133,9 @@ check_refused(void)
 static void
 check_silence_of_a_quick_one(void)
 {
-	Bed		   *bed = BED_START(trouble, "somabrain_timeout", "3000", "retry_initial", "1000");
-	int64_t		back;
-	int			asked;
+	Bed	   *bed = BED_START(trouble, "somabrain_timeout", "3000", "retry_initial", "1000");
+	int64_t back;
+	int		asked;
 
 	bed->knob = -1;
 	bed_push_many(bed, 1, 50, "t", 10);
@@ -145,16 +161,17 @@ check_silence_of_a_quick_one(void)
 static void
 check_probes(void)
 {
-	Bed		   *bed = BED_START(trouble, "retry_initial", "1000");
-	int			from;
+	Bed *bed = BED_START(trouble, "retry_initial", "1000");
+	int	 from;
 
 	bed->knob = 0;
 	bed_push_many(bed, 1, 1000, "t", 100);
-	BED_UNTIL(bed, bed->drive.state.circuit == SMEM_CIRCUIT_OPEN && bed->drive.state.in_flight == 0);
+	BED_UNTIL(bed,
+			  bed->drive.state.circuit == SMEM_CIRCUIT_OPEN && bed->drive.state.in_flight == 0);
 	from = bed->asked;
 	bed_pass(bed, 4000);
-	tap_ok(bed->asked - from >= 4 && bed->asked - from <= 30, "an open circuit probes now and then (%d)",
-		   bed->asked - from);
+	tap_ok(bed->asked - from >= 4 && bed->asked - from <= 30,
+		   "an open circuit probes now and then (%d)", bed->asked - from);
 	/* Fresh rows take turns with a batch that had failed before. */
 	tap_ok(bed->notes[bed->asked - 1].n == 1 || bed->notes[bed->asked - 2].n == 1,
 		   "in the end with one row");
@@ -171,16 +188,21 @@ ask_silence(Bed *bed, const Ask *ask)
 {
 	(void) ask;
 	if (bed->knob == 0)
-		return (Reply) {.manner = ACCEPT};
-	return (Reply) {.manner = ANSWER,.status = 503,.headers = bed->knob == 1 ?
-		"Retry-After: 2\r\n" : "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sunday, 06-Nov-94 08:49:39 GMT\r\n"};
+		return (Reply){.manner = ACCEPT};
+	return (Reply){
+		.manner = ANSWER,
+		.status = 503,
+		.headers =
+			bed->knob == 1
+				? "Retry-After: 2\r\n"
+				: "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sunday, 06-Nov-94 08:49:39 GMT\r\n"};
 }
 
 static void
 check_silence(int knob, const char *title)
 {
-	Bed		   *bed = BED_START(ask_silence, "somabrain_concurrency", "1");
-	int64_t		asked_at;
+	Bed	   *bed = BED_START(ask_silence, "somabrain_concurrency", "1");
+	int64_t asked_at;
 
 	bed->knob = knob;
 	bed_push_many(bed, 1, 20, "t", 4);
@@ -205,9 +227,9 @@ check_silence(int knob, const char *title)
 static void
 check_token(void)
 {
-	char		path[] = "/tmp/smem_token_XXXXXX";
-	Bed		   *bed;
-	FILE	   *f;
+	char  path[] = "/tmp/smem_token_XXXXXX";
+	Bed	 *bed;
+	FILE *f;
 
 	close(mkstemp(path));
 	unlink(path);
@@ -227,15 +249,16 @@ check_token(void)
 static void
 check_settings(void)
 {
-	Bed		   *bed = BED_START(NULL, "somabrain_url", "ftp://example.org");
+	Bed				 *bed = BED_START(NULL, "somabrain_url", "ftp://example.org");
 	const char *const batches[] = {"somabrain_batch_items", "5", NULL};
-	bool		small = true;
+	bool			  small = true;
 
 	bed_push_many(bed, 1, 50, "t", 50);
 	tap_ok(BED_UNTIL(bed, strstr(bed->drive.error, "no http or https address") != NULL),
 		   "an address of another kind is refused");
 	bed_configure(bed, batches);
-	tap_ok(BED_UNTIL(bed, bed->done == 50) && bed_all(bed, 1, 50, 1), "new settings are used at once");
+	tap_ok(BED_UNTIL(bed, bed->done == 50) && bed_all(bed, 1, 50, 1),
+		   "new settings are used at once");
 	for (int i = 0; i < bed->asked; i++)
 		small = small && bed->notes[i].n <= 5;
 	tap_ok(small, "batches have the size that was set");
@@ -245,10 +268,10 @@ check_settings(void)
 static long
 resident_kb(const Bed *bed)
 {
-	char		path[64];
-	char		line[200];
-	long		kb = 0;
-	FILE	   *f;
+	char  path[64];
+	char  line[200];
+	long  kb = 0;
+	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", bed->drive.pid);
 	f = fopen(path, "r");
@@ -271,7 +294,7 @@ check_flood(void)
 	bed_down(bed);
 	for (int id = 1; id <= 1500; id++)
 	{
-		SmemRow		row = bed_row(bed, id, "t", id % 2 ? "a" : "b");
+		SmemRow row = bed_row(bed, id, "t", id % 2 ? "a" : "b");
 
 		row.payload.data = payload;
 		row.payload.len = sizeof(payload);
@@ -290,8 +313,8 @@ check_flood(void)
 static void
 check_guest(void)
 {
-	Bed		   *bed = BED_START(NULL, NULL);
-	size_t		mark;
+	Bed	  *bed = BED_START(NULL, NULL);
+	size_t mark;
 
 	BED_UNTIL(bed, bed->drive.hello);
 	tap_ok(bed->drive.hello, "it says hello");

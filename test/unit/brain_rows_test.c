@@ -7,12 +7,13 @@
 /* Rows of this id are refused, or break the service, as the case says. */
 #define BAD 37
 
-static const char detail[] = "{\"detail\": [{\"msg\": \"importance is\\tout of range\", \"input\": {}}]}";
+static const char detail[] =
+	"{\"detail\": [{\"msg\": \"importance is\\tout of range\", \"input\": {}}]}";
 
 static Reply
 answer(int status, const char *body)
 {
-	return (Reply) {.manner = ANSWER,.status = status,.body = body};
+	return (Reply){.manner = ANSWER, .status = status, .body = body};
 }
 
 static Reply
@@ -20,13 +21,13 @@ refuse_bad(Bed *bed, const Ask *ask)
 {
 	if (ask_has(ask, BAD))
 		return answer(bed->knob ? bed->knob : 422, detail);
-	return (Reply) {.manner = ACCEPT};
+	return (Reply){.manner = ACCEPT};
 }
 
 static void
 check_split(void)
 {
-	Bed		   *bed = BED_START(refuse_bad, "somabrain_batch_items", "64", "somabrain_concurrency", "1");
+	Bed *bed = BED_START(refuse_bad, "somabrain_batch_items", "64", "somabrain_concurrency", "1");
 
 	bed_push_many(bed, 1, 64, "t", 5);
 	tap_ok(BED_UNTIL(bed, bed->done == 64), "split: every row has an outcome");
@@ -48,8 +49,8 @@ check_classes(void)
 
 	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
 	{
-		Bed		   *bed = BED_START(refuse_bad, NULL);
-		char		want[32];
+		Bed *bed = BED_START(refuse_bad, NULL);
+		char want[32];
 
 		bed->knob = statuses[i];
 		bed_push(bed, BAD, "t", "s");
@@ -57,7 +58,7 @@ check_classes(void)
 		BED_UNTIL(bed, bed->done == 2);
 		snprintf(want, sizeof(want), "http_%d", statuses[i]);
 		tap_ok(bed->rows[BAD].kind == SMEM_OUTCOME_DEAD &&
-			   strcmp(bed->rows[BAD].class, want) == 0 && bed_all(bed, BAD + 1, BAD + 1, 1),
+				   strcmp(bed->rows[BAD].class, want) == 0 && bed_all(bed, BAD + 1, BAD + 1, 1),
 			   "a row that gets %d is dead, the next of its session goes", statuses[i]);
 		bed_stop(bed);
 	}
@@ -74,7 +75,7 @@ refuse_all(Bed *bed, const Ask *ask)
 static Reply
 refuse_many(Bed *bed, const Ask *ask)
 {
-	return ask->n > bed->knob ? answer(413, "too large") : (Reply) {.manner = ACCEPT};
+	return ask->n > bed->knob ? answer(413, "too large") : (Reply){.manner = ACCEPT};
 }
 
 static Reply
@@ -88,7 +89,7 @@ quote_payload(Bed *bed, const Ask *ask)
 static void
 check_refusals(void)
 {
-	Bed		   *bed = BED_START(refuse_all, NULL);
+	Bed *bed = BED_START(refuse_all, NULL);
 
 	bed_push_many(bed, 1, 40, "t", 7);
 	tap_ok(BED_UNTIL(bed, bed->done == 40) && bed_all(bed, 1, 40, SMEM_OUTCOME_DEAD),
@@ -102,7 +103,8 @@ check_refusals(void)
 	tap_ok(BED_UNTIL(bed, bed->done == 1000) && bed_all(bed, 1, 1000, 1),
 		   "too many at once: none is condemned");
 	tap_ok(bed_ordered(bed), "too many at once: sessions keep their order");
-	tap_ok(bed->asked < 400, "too many at once: smaller batches are learnt (%d requests)", bed->asked);
+	tap_ok(bed->asked < 400, "too many at once: smaller batches are learnt (%d requests)",
+		   bed->asked);
 	bed_stop(bed);
 
 	bed = BED_START(quote_payload, NULL);
@@ -117,11 +119,11 @@ static Reply
 break_on_bad(Bed *bed, const Ask *ask)
 {
 	if (!ask_has(ask, BAD) || bed->knob == 0)
-		return (Reply) {.manner = ACCEPT};
+		return (Reply){.manner = ACCEPT};
 	if (bed->knob == 1)
-		return (Reply) {.manner = HANG};
+		return (Reply){.manner = HANG};
 	if (bed->knob == 2)
-		return (Reply) {.manner = RESET};
+		return (Reply){.manner = RESET};
 	return answer(bed->knob, "");
 }
 
@@ -129,7 +131,7 @@ break_on_bad(Bed *bed, const Ask *ask)
 static int
 pass_others(Bed *bed)
 {
-	int			n = 0;
+	int n = 0;
 
 	while (bed->rows[BAD].count == 0 && n < 2000)
 	{
@@ -142,8 +144,8 @@ pass_others(Bed *bed)
 static void
 check_poison(int knob, const char *class)
 {
-	Bed		   *bed = BED_START(break_on_bad, "somabrain_timeout", "150");
-	int			others;
+	Bed *bed = BED_START(break_on_bad, "somabrain_timeout", "150");
+	int	 others;
 
 	bed->knob = knob;
 	bed_push_many(bed, 1, 100, "t", 10);
@@ -152,7 +154,8 @@ check_poison(int knob, const char *class)
 	tap_ok(bed->rows[BAD].kind == SMEM_OUTCOME_FAILED, "%s: the row has failed", class);
 	tap_is(bed->rows[BAD].class, class, "it says how");
 	tap_ok(bed->kinds[SMEM_OUTCOME_BEHIND] == 6 && bed->rows[47].kind == SMEM_OUTCOME_BEHIND &&
-		   bed->kinds[1] == 93 + others, "what is behind it is not sent, all others are");
+			   bed->kinds[1] == 93 + others,
+		   "what is behind it is not sent, all others are");
 	tap_ok(bed_ordered(bed), "sessions keep their order");
 	bed_push(bed, 101, "t", "s7");
 	BED_UNTIL(bed, bed->rows[101].count == 1);
@@ -161,7 +164,7 @@ check_poison(int knob, const char *class)
 	bed->knob = 0;
 	for (int id = BAD; id <= 107; id += 10)
 	{
-		SmemRow		row = bed_row(bed, id, "t", "s7");
+		SmemRow row = bed_row(bed, id, "t", "s7");
 
 		row.attempts = id == BAD ? 1 : 0;
 		row.flags = id == BAD ? SMEM_ROW_REOPEN : 0;
@@ -178,7 +181,7 @@ stumble(Bed *bed, const Ask *ask)
 {
 	if (ask_has(ask, BAD) && bed->knob++ < 2)
 		return answer(500, "");
-	return (Reply) {.manner = ACCEPT};
+	return (Reply){.manner = ACCEPT};
 }
 
 static Reply
@@ -202,7 +205,7 @@ omit_some(Bed *bed, const Ask *ask)
 static void
 check_stumbles(void)
 {
-	Bed		   *bed = BED_START(stumble, NULL);
+	Bed *bed = BED_START(stumble, NULL);
 
 	bed_push_many(bed, 1, 60, "t", 6);
 	tap_ok(BED_UNTIL(bed, bed->done == 60) && bed_all(bed, 1, 60, 1),
@@ -213,7 +216,7 @@ check_stumbles(void)
 	bed = BED_START(omit_some, NULL);
 	for (int id = 1; id <= 60; id++)
 	{
-		char		session[16];
+		char session[16];
 
 		snprintf(session, sizeof(session), "own%d", id);
 		bed_push(bed, id, "t", session);
@@ -221,7 +224,8 @@ check_stumbles(void)
 	tap_ok(BED_UNTIL(bed, bed->kinds[1] == 59), "rows without a result are sent again");
 	pass_others(bed);
 	tap_ok(bed->rows[BAD].kind == SMEM_OUTCOME_FAILED &&
-		   strcmp(bed->rows[BAD].class, "no_result") == 0, "one that never has one has failed");
+			   strcmp(bed->rows[BAD].class, "no_result") == 0,
+		   "one that never has one has failed");
 	tap_ok(bed_ordered(bed), "what had one is not");
 	bed_stop(bed);
 }
@@ -230,35 +234,39 @@ check_stumbles(void)
 static Reply
 throttle(Bed *bed, const Ask *ask)
 {
-	bool		all = bed->knob >= 10;
+	bool all = bed->knob >= 10;
 
 	if (bed->knob % 10 == 2 || (!all && strcmp(ask->tenant, "hot") != 0))
-		return (Reply) {.manner = ACCEPT};
-	return (Reply) {.manner = ANSWER,.status = 429,
-		.headers = bed->knob % 10 == 0 ? "Retry-After: 7\r\n" : NULL};
+		return (Reply){.manner = ACCEPT};
+	return (Reply){.manner = ANSWER,
+				   .status = 429,
+				   .headers = bed->knob % 10 == 0 ? "Retry-After: 7\r\n" : NULL};
 }
 
 static void
 check_held_tenant(void)
 {
-	Bed		   *bed = BED_START(throttle, "somabrain_concurrency", "2");
-	int			hot;
+	Bed *bed = BED_START(throttle, "somabrain_concurrency", "2");
+	int	 hot;
 
 	for (int id = 1; id <= 200; id++)
 	{
-		char		session[16];
+		char session[16];
 
 		snprintf(session, sizeof(session), "%c%d", id % 2 ? 'h' : 'c', id % 10);
 		bed_push(bed, id, id % 2 ? "hot" : "cold", session);
 	}
 	tap_ok(BED_UNTIL(bed, bed->done == 200), "throttled: every row has an outcome");
 	tap_is_int(bed->kinds[1], 100, "throttled: the other tenant's rows are delivered");
-	tap_is_int(bed->kinds[SMEM_OUTCOME_HELD], 5, "throttled: the first row of each session is held");
+	tap_is_int(bed->kinds[SMEM_OUTCOME_HELD], 5,
+			   "throttled: the first row of each session is held");
 	tap_is_int(bed->kinds[SMEM_OUTCOME_BEHIND], 95, "throttled: the others are behind");
 	tap_ok(bed->rows[1].kind == SMEM_OUTCOME_HELD && bed->rows[1].delay_ms > 6000 &&
-		   bed->rows[1].delay_ms <= 7000, "throttled: as long as the service asked for");
+			   bed->rows[1].delay_ms <= 7000,
+		   "throttled: as long as the service asked for");
 	tap_is(bed->rows[1].class, "http_429", "throttled: it says why");
-	tap_is_int(bed->drive.state.circuit, SMEM_CIRCUIT_CLOSED, "throttled: the circuit stays closed");
+	tap_is_int(bed->drive.state.circuit, SMEM_CIRCUIT_CLOSED,
+			   "throttled: the circuit stays closed");
 	hot = 0;
 	for (int i = 0; i < bed->asked; i++)
 		hot += strcmp(bed->notes[i].tenant, "hot") == 0;
@@ -268,8 +276,8 @@ check_held_tenant(void)
 	drive_simple(&bed->drive, SMEM_FRAME_TRY_NOW);
 	for (int id = 1; id <= 200; id += 2)
 	{
-		char		session[16];
-		SmemRow		row;
+		char	session[16];
+		SmemRow row;
 
 		snprintf(session, sizeof(session), "h%d", id % 10);
 		row = bed_row(bed, id, "hot", session);
@@ -284,7 +292,7 @@ check_held_tenant(void)
 static void
 check_short_throttle(void)
 {
-	Bed		   *bed = BED_START(throttle, NULL);
+	Bed *bed = BED_START(throttle, NULL);
 
 	bed->knob = 1;
 	bed_push_many(bed, 1, 50, "hot", 5);
@@ -299,7 +307,7 @@ check_short_throttle(void)
 static void
 check_all_throttled(void)
 {
-	Bed		   *bed = BED_START(throttle, "somabrain_concurrency", "1");
+	Bed *bed = BED_START(throttle, "somabrain_concurrency", "1");
 
 	bed->knob = 11;
 	for (int id = 1; id <= 60; id++)

@@ -69,7 +69,8 @@ check_hold(void)
 	smem_breaker_hold(&brk, 10 * SMEM_SEC);
 	tap_ok(!smem_breaker_admit(&brk, 30 * SMEM_SEC - 1), "a hold lets no probe through");
 	smem_breaker_success(&brk, SMEM_SEC);
-	tap_ok(!smem_breaker_admit(&brk, 30 * SMEM_SEC - 1), "an older request's success does not end it");
+	tap_ok(!smem_breaker_admit(&brk, 30 * SMEM_SEC - 1),
+		   "an older request's success does not end it");
 	tap_ok(smem_breaker_admit(&brk, 30 * SMEM_SEC), "its end does");
 	brk = opened(0);
 	smem_breaker_hold(&brk, 30 * SMEM_SEC);

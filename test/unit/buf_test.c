@@ -5,7 +5,7 @@
 static void
 check_growth(void)
 {
-	SmemBuf		buf;
+	SmemBuf buf;
 
 	smem_buf_init(&buf, 1000);
 	tap_is(smem_buf_text(&buf), "", "an empty buffer is an empty text");
@@ -25,8 +25,8 @@ check_growth(void)
 static void
 check_ceiling(void)
 {
-	SmemBuf		buf;
-	char		bytes[600];
+	SmemBuf buf;
+	char	bytes[600];
 
 	memset(bytes, 'x', sizeof(bytes));
 	smem_buf_init(&buf, 1000);
@@ -51,10 +51,10 @@ check_ceiling(void)
 static void
 check_stream(void)
 {
-	SmemBuf		buf;
-	unsigned	in = 0;
-	unsigned	out = 0;
-	bool		same = true;
+	SmemBuf	 buf;
+	unsigned in = 0;
+	unsigned out = 0;
+	bool	 same = true;
 
 	smem_buf_init(&buf, 300);
 	for (unsigned turn = 1; turn < 5000; turn++)

@@ -23,22 +23,22 @@
 #include "core/frame.h"
 
 typedef struct Drive Drive;
-typedef void (*DriveOutcome) (void *arg, const SmemOutcome *out);
+typedef void (*DriveOutcome)(void *arg, const SmemOutcome *out);
 
 struct Drive
 {
-	pid_t		pid;
-	int			fd;
-	SmemBuf		in;
-	SmemBuf		out;
-	DriveOutcome on_outcome;
-	void	   *arg;
-	SmemSinkState state;		/* last_error is in error */
-	char		error[1024];
-	unsigned	states;			/* STATE frames read */
-	uint64_t	pong;
-	bool		hello;
-	bool		over;
+	pid_t		  pid;
+	int			  fd;
+	SmemBuf		  in;
+	SmemBuf		  out;
+	DriveOutcome  on_outcome;
+	void		 *arg;
+	SmemSinkState state; /* last_error is in error */
+	char		  error[1024];
+	unsigned	  states; /* STATE frames read */
+	uint64_t	  pong;
+	bool		  hello;
+	bool		  over;
 };
 
 static inline int64_t
@@ -81,8 +81,8 @@ drive_start(Drive *drive, DriveOutcome fn, void *arg)
 static inline void
 drive_config(Drive *drive, const char *const *pairs)
 {
-	size_t		mark = smem_frame_begin(&drive->out, SMEM_FRAME_CONFIG);
-	uint32_t	n = 0;
+	size_t	 mark = smem_frame_begin(&drive->out, SMEM_FRAME_CONFIG);
+	uint32_t n = 0;
 
 	while (pairs[2 * n] != NULL)
 		n++;
@@ -117,8 +117,7 @@ drive_take(Drive *drive, uint8_t type, SmemReader *rd)
 			break;
 		case SMEM_FRAME_STATE:
 			smem_get_state(rd, &drive->state);
-			snprintf(drive->error, sizeof(drive->error), "%.*s",
-					 (int) drive->state.last_error.len,
+			snprintf(drive->error, sizeof(drive->error), "%.*s", (int) drive->state.last_error.len,
 					 drive->state.last_error.data ? drive->state.last_error.data : "");
 			drive->states++;
 			break;
@@ -134,10 +133,10 @@ drive_take(Drive *drive, uint8_t type, SmemReader *rd)
 static inline void
 drive_read(Drive *drive)
 {
-	char	   *place = smem_buf_reserve(&drive->in, 65536);
-	ssize_t		n = recv(drive->fd, place, 65536, 0);
-	uint8_t		type;
-	SmemReader	rd;
+	char	  *place = smem_buf_reserve(&drive->in, 65536);
+	ssize_t	   n = recv(drive->fd, place, 65536, 0);
+	uint8_t	   type;
+	SmemReader rd;
 
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		drive->over = true;
@@ -154,8 +153,8 @@ drive_read(Drive *drive)
 static inline void
 drive_write(Drive *drive)
 {
-	ssize_t		n = send(drive->fd, smem_buf_head(&drive->out), smem_buf_len(&drive->out),
-						 MSG_NOSIGNAL);
+	ssize_t n =
+		send(drive->fd, smem_buf_head(&drive->out), smem_buf_len(&drive->out), MSG_NOSIGNAL);
 
 	if (n > 0)
 		smem_buf_consume(&drive->out, (size_t) n);
@@ -183,8 +182,8 @@ drive_turn(Drive *drive, int timeout_ms)
 static inline int
 drive_stop(Drive *drive)
 {
-	int64_t		deadline = drive_clock_us() + 2000000;
-	int			status = -1;
+	int64_t deadline = drive_clock_us() + 2000000;
+	int		status = -1;
 
 	close(drive->fd);
 	while (waitpid(drive->pid, &status, WNOHANG) == 0)

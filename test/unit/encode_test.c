@@ -2,13 +2,13 @@
 #include "core/encode.h"
 #include "tap.h"
 
-typedef void (*Encoder) (SmemBuf *buf, SmemStr s);
+typedef void (*Encoder)(SmemBuf *buf, SmemStr s);
 
 static void
 check(Encoder encode, const char *text, size_t len, const char *want, const char *title)
 {
-	SmemBuf		buf;
-	SmemStr		s = {text, len};
+	SmemBuf buf;
+	SmemStr s = {text, len};
 
 	smem_buf_init(&buf, 4096);
 	encode(&buf, s);
@@ -21,7 +21,7 @@ check(Encoder encode, const char *text, size_t len, const char *want, const char
 int
 main(void)
 {
-	SmemBuf		buf;
+	SmemBuf buf;
 
 	CHECK(smem_encode_part, "", "", "a part may be empty");
 	CHECK(smem_encode_part, "a/b%c", "a%2Fb%25c", "slash and percent are encoded in a part");
@@ -29,8 +29,8 @@ main(void)
 	CHECK(smem_encode_percent, "AZaz09-._~", "AZaz09-._~", "unreserved characters stay");
 	CHECK(smem_encode_percent, "a b/\xC3\xA9%", "a%20b%2F%C3%A9%25", "all others do not");
 	CHECK(smem_encode_json, "plain \xC3\xA9", "\"plain \xC3\xA9\"", "plain text in JSON");
-	CHECK(smem_encode_json, "q\" b\\ n\n t\t r\r f\f b\b", "\"q\\\" b\\\\ n\\n t\\t r\\r f\\f b\\b\"",
-		  "what JSON must escape");
+	CHECK(smem_encode_json, "q\" b\\ n\n t\t r\r f\f b\b",
+		  "\"q\\\" b\\\\ n\\n t\\t r\\r f\\f b\\b\"", "what JSON must escape");
 	CHECK(smem_encode_json, "\x01\x0B\x1F\x7F", "\"\\u0001\\u000b\\u001f\\u007f\"",
 		  "control characters");
 	check(smem_encode_json, "a\0b", 3, "\"a\\u0000b\"", "a NUL inside");

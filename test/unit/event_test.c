@@ -14,7 +14,7 @@ static const char plain_value[] =
 static SmemRow
 plain_row(void)
 {
-	SmemRow		row = {
+	SmemRow row = {
 		.id = 42,
 		.created_us = 1700000000000042,
 		.tenant = smem_str("acme"),
@@ -44,9 +44,9 @@ text_of(SmemStr s)
 static void
 check_key(const char *tenant, const char *session, const char *want)
 {
-	SmemEvent	ev;
-	SmemRow		row = plain_row();
-	char		title[256];
+	SmemEvent ev;
+	SmemRow	  row = plain_row();
+	char	  title[256];
 
 	smem_event_init(&ev);
 	row.tenant = smem_str(tenant);
@@ -81,7 +81,7 @@ check_times(void)
 		int64_t		us;
 		const char *epoch;
 		const char *rfc3339;
-	}			cases[] = {
+	} cases[] = {
 		{0, "0.000000", "1970-01-01T00:00:00.000000Z"},
 		{1, "0.000001", "1970-01-01T00:00:00.000001Z"},
 		{-1, "-0.000001", "1969-12-31T23:59:59.999999Z"},
@@ -89,8 +89,8 @@ check_times(void)
 		{1709164800123456, "1709164800.123456", "2024-02-29T00:00:00.123456Z"},
 		{253402300799999999, "253402300799.999999", "9999-12-31T23:59:59.999999Z"},
 	};
-	SmemEvent	ev;
-	SmemRow		row = plain_row();
+	SmemEvent ev;
+	SmemRow	  row = plain_row();
 
 	smem_event_init(&ev);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -111,8 +111,8 @@ check_times(void)
 static void
 check_value(void)
 {
-	SmemEvent	ev;
-	SmemRow		row = plain_row();
+	SmemEvent ev;
+	SmemRow	  row = plain_row();
 
 	smem_event_init(&ev);
 	smem_event_build(&ev, &row);
@@ -141,8 +141,8 @@ check_headers(void)
 		{"traceparent", "00-aa-bb-01"},
 	};
 	SmemEventHeader got[SMEM_EVENT_HEADERS];
-	SmemEvent	ev;
-	SmemRow		row = plain_row();
+	SmemEvent		ev;
+	SmemRow			row = plain_row();
 
 	smem_event_init(&ev);
 	smem_event_build(&ev, &row);
@@ -162,16 +162,16 @@ check_headers(void)
 static void
 check_reuse(void)
 {
-	SmemEvent	ev;
-	SmemRow		row = plain_row();
-	size_t		large = 3 * 1000 * 1000;
-	char	   *payload = malloc(large);
+	SmemEvent ev;
+	SmemRow	  row = plain_row();
+	size_t	  large = 3 * 1000 * 1000;
+	char	 *payload = malloc(large);
 
 	smem_event_init(&ev);
 	memset(payload, ' ', large);
 	payload[0] = '{';
 	payload[large - 1] = '}';
-	row.payload = (SmemStr) {payload, large};
+	row.payload = (SmemStr){payload, large};
 	tap_ok(smem_event_build(&ev, &row), "a large payload is taken");
 	tap_ok(smem_event_size(&ev) > large, "its size counts");
 	tap_ok(memmem(ev.text.data, smem_event_size(&ev), payload, large) != NULL, "and is whole");

@@ -7,7 +7,7 @@
 static SmemRow
 full_row(void)
 {
-	SmemRow		row = {
+	SmemRow row = {
 		.id = INT64_MIN,
 		.flags = SMEM_ROW_REOPEN,
 		.attempts = 7,
@@ -29,17 +29,17 @@ static bool
 same(SmemStr a, SmemStr b)
 {
 	return a.len == b.len && (a.data == NULL) == (b.data == NULL) &&
-		(a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+		   (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
 static void
 check_row(void)
 {
-	SmemRow		row = full_row();
-	SmemRow		got;
-	SmemBuf		buf;
-	SmemReader	rd;
-	uint8_t		type;
+	SmemRow	   row = full_row();
+	SmemRow	   got;
+	SmemBuf	   buf;
+	SmemReader rd;
+	uint8_t	   type;
 
 	smem_buf_init(&buf, 65536);
 	smem_frame_row(&buf, &row);
@@ -47,11 +47,11 @@ check_row(void)
 		   "a row's frame is whole");
 	smem_get_row(&rd, &got);
 	tap_ok(!rd.bad && rd.at == rd.end, "it is read to its end");
-	tap_ok(got.id == row.id && got.flags == row.flags && got.attempts == 7 &&
-		   got.created_us == -5, "numbers");
+	tap_ok(got.id == row.id && got.flags == row.flags && got.attempts == 7 && got.created_us == -5,
+		   "numbers");
 	tap_ok(same(got.tenant, row.tenant) && same(got.persona, row.persona) &&
-		   same(got.traceparent, row.traceparent) && same(got.payload, row.payload) &&
-		   same(got.extras, row.extras) && same(got.universe, row.universe),
+			   same(got.traceparent, row.traceparent) && same(got.payload, row.payload) &&
+			   same(got.extras, row.extras) && same(got.universe, row.universe),
 		   "strings, empty and absent ones");
 	smem_buf_consume(&buf, smem_frame_size(&buf));
 	tap_ok(smem_buf_len(&buf) == 0, "the frame's size is its whole size");
@@ -62,22 +62,27 @@ static void
 check_state_and_outcome(void)
 {
 	SmemSinkState state = {2, 3, UINT64_MAX, 5, 6, 7, smem_str("down")};
-	SmemOutcome out = {.id = 9,.kind = SMEM_OUTCOME_HELD,.at_us = 10,.delay_ms = 11,
-		.class = smem_str("http_429"),
-	};
+	SmemOutcome	  out = {
+		  .id = 9,
+		  .kind = SMEM_OUTCOME_HELD,
+		  .at_us = 10,
+		  .delay_ms = 11,
+		  .class = smem_str("http_429"),
+	  };
 	SmemSinkState got_state;
-	SmemOutcome got;
-	SmemBuf		buf;
-	SmemReader	rd;
-	uint8_t		type;
-	size_t		mark;
+	SmemOutcome	  got;
+	SmemBuf		  buf;
+	SmemReader	  rd;
+	uint8_t		  type;
+	size_t		  mark;
 
 	smem_buf_init(&buf, 65536);
 	smem_frame_state(&buf, &state);
 	smem_frame_next(&buf, &type, &rd);
 	smem_get_state(&rd, &got_state);
 	tap_ok(!rd.bad && got_state.retries == UINT64_MAX && got_state.queued == 6 &&
-		   same(got_state.last_error, state.last_error), "a state");
+			   same(got_state.last_error, state.last_error),
+		   "a state");
 	smem_buf_reset(&buf);
 	mark = smem_frame_begin(&buf, SMEM_FRAME_OUTCOMES);
 	smem_put_u32(&buf, 1);
@@ -87,7 +92,8 @@ check_state_and_outcome(void)
 	tap_is_int(smem_get_u32(&rd), 1, "a count of outcomes");
 	smem_get_outcome(&rd, &got);
 	tap_ok(!rd.bad && got.id == 9 && got.delay_ms == 11 && same(got.class, out.class) &&
-		   !smem_str_present(got.receipt), "an outcome");
+			   !smem_str_present(got.receipt),
+		   "an outcome");
 	smem_buf_free(&buf);
 }
 
@@ -95,18 +101,18 @@ check_state_and_outcome(void)
 static void
 check_cuts(void)
 {
-	SmemRow		row = full_row();
-	SmemBuf		whole;
-	bool		all_bad = true;
+	SmemRow row = full_row();
+	SmemBuf whole;
+	bool	all_bad = true;
 
 	smem_buf_init(&whole, 65536);
 	smem_frame_row(&whole, &row);
 	for (size_t n = 5; n < smem_buf_len(&whole); n++)
 	{
-		SmemBuf		cut;
-		SmemReader	rd;
-		SmemRow		got;
-		uint8_t		type;
+		SmemBuf	   cut;
+		SmemReader rd;
+		SmemRow	   got;
+		uint8_t	   type;
 
 		smem_buf_init(&cut, 65536);
 		smem_put_u32(&cut, (uint32_t) (n - 4));
@@ -125,9 +131,9 @@ check_cuts(void)
 static void
 check_lengths(void)
 {
-	SmemBuf		buf;
-	SmemReader	rd;
-	uint8_t		type;
+	SmemBuf	   buf;
+	SmemReader rd;
+	uint8_t	   type;
 
 	smem_buf_init(&buf, 65536);
 	tap_ok(smem_frame_next(&buf, &type, &rd) == SMEM_FRAME_PARTIAL, "nothing is no frame yet");

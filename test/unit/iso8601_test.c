@@ -8,8 +8,8 @@
 static void
 check_time(const char *text, const char *want)
 {
-	char		out[SMEM_ISO8601_SIZE] = "no time";
-	int64_t		seconds;
+	char	out[SMEM_ISO8601_SIZE] = "no time";
+	int64_t seconds;
 
 	if (smem_iso8601_parse(text, strlen(text), &seconds))
 		smem_iso8601_format(seconds, out);
@@ -20,15 +20,15 @@ check_time(const char *text, const char *want)
 static void
 check_against_libc(void)
 {
-	bool		same = true;
+	bool same = true;
 
 	for (int64_t s = SMEM_ISO8601_MIN; s <= SMEM_ISO8601_MAX && same; s += 86400 * 13 + 12345)
 	{
-		char		want[64];
-		char		got[SMEM_ISO8601_SIZE];
-		time_t		t = (time_t) s;
-		struct tm	tm;
-		int64_t		back = 0;
+		char	  want[64];
+		char	  got[SMEM_ISO8601_SIZE];
+		time_t	  t = (time_t) s;
+		struct tm tm;
+		int64_t	  back = 0;
 
 		gmtime_r(&t, &tm);
 		snprintf(want, sizeof(want), "%04d-%02d-%02dT%02d:%02d:%02dZ", tm.tm_year + 1900,

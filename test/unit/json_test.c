@@ -8,7 +8,7 @@
 static char *
 exact(const char *text, size_t len)
 {
-	char	   *copy = malloc(len ? len : 1);
+	char *copy = malloc(len ? len : 1);
 
 	memcpy(copy, text, len);
 	return copy;
@@ -17,10 +17,10 @@ exact(const char *text, size_t len)
 static bool
 valid(const char *text, size_t len)
 {
-	char	   *copy = exact(text, len);
-	SmemStr		s = {copy, len};
-	SmemStr		value;
-	bool		ok = smem_json_check(s, &value);
+	char   *copy = exact(text, len);
+	SmemStr s = {copy, len};
+	SmemStr value;
+	bool	ok = smem_json_check(s, &value);
 
 	free(copy);
 	return ok;
@@ -30,16 +30,65 @@ static void
 check_grammar(void)
 {
 	static const char *const good[] = {
-		"{}", "[]", " { } ", "null", "true", "false", "0", "-0", "1.5e+10", "1E-2", "\"\"",
-		"[1,[2,{\"a\":[]}]]", "{\"a\":1,\"a\":2}", "\"\\u00e9\\n\\\"\\\\\\/\"", "\"\xC3\xA9\"",
-		"\"\xF0\x9F\x98\x80\"", "\n\t\r [ 1 , 2 ] \n", "\"\\ud800\"", "1e400",
+		"{}",
+		"[]",
+		" { } ",
+		"null",
+		"true",
+		"false",
+		"0",
+		"-0",
+		"1.5e+10",
+		"1E-2",
+		"\"\"",
+		"[1,[2,{\"a\":[]}]]",
+		"{\"a\":1,\"a\":2}",
+		"\"\\u00e9\\n\\\"\\\\\\/\"",
+		"\"\xC3\xA9\"",
+		"\"\xF0\x9F\x98\x80\"",
+		"\n\t\r [ 1 , 2 ] \n",
+		"\"\\ud800\"",
+		"1e400",
 	};
 	static const char *const bad[] = {
-		"", " ", "{", "}", "[", "[1,]", "{\"a\":1,}", "{\"a\"}", "{a:1}", "{\"a\":}", "01", "-",
-		"1.", ".5", "1e", "+1", "tru", "nulll", "\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"",
-		"\"\x01\"", "[1 2]", "1 2", "{\"a\":1 \"b\":2}", "\"\xC3\"", "\"\xC0\xAF\"",
-		"\"\xED\xA0\x80\"", "\"\xF4\x90\x80\x80\"", "\"\xE0\x80\x80\"", "\"\xF0\x80\x80\x80\"",
-		"\"\xFF\"", "'a'", "\"\\", "[[", "NaN", "// c\n1",
+		"",
+		" ",
+		"{",
+		"}",
+		"[",
+		"[1,]",
+		"{\"a\":1,}",
+		"{\"a\"}",
+		"{a:1}",
+		"{\"a\":}",
+		"01",
+		"-",
+		"1.",
+		".5",
+		"1e",
+		"+1",
+		"tru",
+		"nulll",
+		"\"",
+		"\"\\x\"",
+		"\"\\u12\"",
+		"\"\\u12g4\"",
+		"\"\x01\"",
+		"[1 2]",
+		"1 2",
+		"{\"a\":1 \"b\":2}",
+		"\"\xC3\"",
+		"\"\xC0\xAF\"",
+		"\"\xED\xA0\x80\"",
+		"\"\xF4\x90\x80\x80\"",
+		"\"\xE0\x80\x80\"",
+		"\"\xF0\x80\x80\x80\"",
+		"\"\xFF\"",
+		"'a'",
+		"\"\\",
+		"[[",
+		"NaN",
+		"// c\n1",
 	};
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
@@ -52,7 +101,7 @@ check_grammar(void)
 static void
 check_depth(void)
 {
-	char		text[2 * (SMEM_JSON_DEPTH + 1)];
+	char text[2 * (SMEM_JSON_DEPTH + 1)];
 
 	memset(text, '[', SMEM_JSON_DEPTH + 1);
 	memset(text + SMEM_JSON_DEPTH + 1, ']', SMEM_JSON_DEPTH + 1);
@@ -63,14 +112,15 @@ check_depth(void)
 static void
 check_walk(void)
 {
-	static const char text[] = " { \"a\" : [1, {\"b\":\"]}\\\"\"} , -2.50] , \"c\":null,\"d\" : \"x\" } ";
-	SmemStr		value;
-	SmemStr		name;
-	SmemStr		member;
-	SmemStr		element;
+	static const char text[] =
+		" { \"a\" : [1, {\"b\":\"]}\\\"\"} , -2.50] , \"c\":null,\"d\" : \"x\" } ";
+	SmemStr		 value;
+	SmemStr		 name;
+	SmemStr		 member;
+	SmemStr		 element;
 	SmemJsonWalk walk;
 	SmemJsonWalk inner;
-	char		seen[200] = "";
+	char		 seen[200] = "";
 
 	smem_json_check(smem_str(text), &value);
 	tap_ok(smem_json_object(value, &walk) && !smem_json_array(value, &inner), "it is an object");
@@ -81,11 +131,13 @@ check_walk(void)
 		if (!smem_json_array(member, &inner))
 			continue;
 		while (smem_json_element(&inner, &element))
-			snprintf(seen + strlen(seen), sizeof(seen) - strlen(seen), "<%.*s>",
-					 (int) element.len, element.data);
+			snprintf(seen + strlen(seen), sizeof(seen) - strlen(seen), "<%.*s>", (int) element.len,
+					 element.data);
 	}
-	tap_is(seen, "\"a\"=[1, {\"b\":\"]}\\\"\"} , -2.50];<1><{\"b\":\"]}\\\"\"}><-2.50>"
-		   "\"c\"=null;\"d\"=\"x\";", "members and elements are spans of the text");
+	tap_is(seen,
+		   "\"a\"=[1, {\"b\":\"]}\\\"\"} , -2.50];<1><{\"b\":\"]}\\\"\"}><-2.50>"
+		   "\"c\"=null;\"d\"=\"x\";",
+		   "members and elements are spans of the text");
 	smem_json_check(smem_str("[ ]"), &value);
 	tap_ok(smem_json_array(value, &walk) && !smem_json_element(&walk, &element),
 		   "an empty array has no element");
@@ -94,7 +146,7 @@ check_walk(void)
 static void
 check_strings(void)
 {
-	SmemBuf		buf;
+	SmemBuf buf;
 
 	tap_ok(smem_json_equals(smem_str("\"a/b\""), smem_str("a/b")), "a plain string");
 	tap_ok(smem_json_equals(smem_str("\"a\\/\\u0062\\n\""), smem_str("a/b\n")), "an escaped one");

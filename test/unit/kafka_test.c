@@ -17,45 +17,45 @@
 
 #define ROWS_MAX 4000
 #define PATIENCE_MS 20000
-#define PRODUCE 0				/* Kafka's number of the request */
+#define PRODUCE 0 /* Kafka's number of the request */
 
 typedef struct Outcome
 {
-	int			kind;			/* 0 while there is none */
-	int			count;
-	int			partition;		/* of the receipt */
-	long long	offset;
-	char		class[32];
-	char		reason[200];
+	int		  kind; /* 0 while there is none */
+	int		  count;
+	int		  partition; /* of the receipt */
+	long long offset;
+	char class[32];
+	char reason[200];
 } Outcome;
 
 typedef struct Bed
 {
-	rd_kafka_t *mock;
+	rd_kafka_t				*mock;
 	rd_kafka_mock_cluster_t *cluster;
-	char		brokers[256];
-	char		topic[64];
-	char		file[64];		/* properties, or empty */
-	Drive		drive;
-	Outcome		rows[ROWS_MAX];	/* row id - 1 */
-	int			sent;
-	int			sessions;
-	bool		may_repeat;		/* the mock keeps no sequences: a lost answer is appended twice */
-	int			done;
-	int			dead;
+	char					 brokers[256];
+	char					 topic[64];
+	char					 file[64]; /* properties, or empty */
+	Drive					 drive;
+	Outcome					 rows[ROWS_MAX]; /* row id - 1 */
+	int						 sent;
+	int						 sessions;
+	bool may_repeat; /* the mock keeps no sequences: a lost answer is appended twice */
+	int	 done;
+	int	 dead;
 	/* Read back from the topic. */
-	int			seen[ROWS_MAX];
-	int			messages;
-	int			misplaced;		/* not where its receipt says */
-	int			disordered;
+	int seen[ROWS_MAX];
+	int messages;
+	int misplaced; /* not where its receipt says */
+	int disordered;
 } Bed;
 
 static void
 on_outcome(void *arg, const SmemOutcome *out)
 {
-	Bed		   *bed = arg;
-	Outcome    *row = &bed->rows[out->id - 1];
-	char		receipt[128];
+	Bed		*bed = arg;
+	Outcome *row = &bed->rows[out->id - 1];
+	char	 receipt[128];
 
 	row->kind = out->kind;
 	row->count++;
@@ -75,13 +75,9 @@ static void
 send_config(Bed *bed)
 {
 	const char *const pairs[] = {
-		"sink", "kafka",
-		"source", "postgresql://7/app",
-		"kafka_brokers", bed->brokers,
-		"kafka_topic", bed->topic,
-		"kafka_config_file", bed->file,
-		NULL
-	};
+		"sink",		  "kafka",		 "source",	 "postgresql://7/app", "kafka_brokers",
+		bed->brokers, "kafka_topic", bed->topic, "kafka_config_file",  bed->file,
+		NULL};
 
 	drive_config(&bed->drive, pairs);
 }
@@ -90,7 +86,7 @@ send_config(Bed *bed)
 static void
 start_courier(Bed *bed)
 {
-	int64_t		start = drive_clock_us();
+	int64_t start = drive_clock_us();
 
 	drive_start(&bed->drive, on_outcome, bed);
 	send_config(bed);
@@ -102,11 +98,11 @@ start_courier(Bed *bed)
 static Bed *
 make_bed(const char *properties)
 {
-	static int	number;
-	Bed		   *bed = calloc(1, sizeof(*bed));
+	static int		 number;
+	Bed				*bed = calloc(1, sizeof(*bed));
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	char		text[512];
-	FILE	   *file;
+	char			 text[512];
+	FILE			*file;
 
 	rd_kafka_conf_set(conf, "log_level", "2", NULL, 0);
 	bed->mock = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
@@ -151,12 +147,12 @@ send_row(Bed *bed, size_t payload_bytes)
 	char		key[64];
 	int			i = bed->sent++;
 	SmemRow		row = {
-		.id = i + 1,
-		.created_us = 1700000000000000 + i,
-		.tenant = smem_str("acme"),
-		.namespace = smem_str("wm"),
-		.role = smem_str("user"),
-		.traceparent = smem_str("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+			.id = i + 1,
+			.created_us = 1700000000000000 + i,
+			.tenant = smem_str("acme"),
+			.namespace = smem_str("wm"),
+			.role = smem_str("user"),
+			.traceparent = smem_str("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
 	};
 
 	snprintf(session, sizeof(session), "s/%d", i % bed->sessions);
@@ -166,7 +162,7 @@ send_row(Bed *bed, size_t payload_bytes)
 	payload[payload_bytes - 1] = '}';
 	row.session = smem_str(session);
 	row.key = smem_str(key);
-	row.payload = (SmemStr) {payload, payload_bytes};
+	row.payload = (SmemStr){payload, payload_bytes};
 	smem_frame_row(&bed->drive.out, &row);
 }
 
@@ -197,9 +193,9 @@ circuit_closed(const Bed *bed)
 
 /* Turns until the claim holds; returns how long that took in milliseconds, -1 for never. */
 static int
-until(Bed *bed, bool (*claim) (const Bed *), int patience_ms)
+until(Bed *bed, bool (*claim)(const Bed *), int patience_ms)
 {
-	int64_t		start = drive_clock_us();
+	int64_t start = drive_clock_us();
 
 	while (!claim(bed))
 	{
@@ -233,10 +229,10 @@ note_message(Bed *bed, const rd_kafka_message_t *msg, int last[])
 static rd_kafka_t *
 open_reader(Bed *bed)
 {
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	rd_kafka_conf_t					*conf = rd_kafka_conf_new();
 	rd_kafka_topic_partition_list_t *parts = rd_kafka_topic_partition_list_new(3);
-	const struct rd_kafka_metadata *known;
-	rd_kafka_t *rk;
+	const struct rd_kafka_metadata	*known;
+	rd_kafka_t						*rk;
 
 	rd_kafka_conf_set(conf, "bootstrap.servers", bed->brokers, NULL, 0);
 	rd_kafka_conf_set(conf, "group.id", "test", NULL, 0);
@@ -261,11 +257,11 @@ open_reader(Bed *bed)
 static void
 read_back(Bed *bed)
 {
-	rd_kafka_t *rk = open_reader(bed);
-	int			last[64] = {0};
-	int64_t		start = drive_clock_us();
+	rd_kafka_t		   *rk = open_reader(bed);
+	int					last[64] = {0};
+	int64_t				start = drive_clock_us();
 	rd_kafka_message_t *msg;
-	int			ends = 0;
+	int					ends = 0;
 
 	memset(bed->seen, 0, sizeof(bed->seen));
 	bed->messages = bed->misplaced = bed->disordered = 0;
@@ -287,9 +283,9 @@ read_back(Bed *bed)
 static void
 check_all(Bed *bed, int want_dead, const char *title)
 {
-	int			twice = 0;
-	int			absent = 0;
-	int			ghosts = 0;
+	int twice = 0;
+	int absent = 0;
+	int ghosts = 0;
 
 	tap_ok(until(bed, all_done, PATIENCE_MS) >= 0, "%s: every row has an outcome", title);
 	read_back(bed);
@@ -320,7 +316,7 @@ push_errors(Bed *bed, int n, rd_kafka_resp_err_t code)
 static void
 test_plain_delivery(void)
 {
-	Bed		   *bed = make_bed(NULL);
+	Bed *bed = make_bed(NULL);
 
 	send_rows(bed, 2000);
 	check_all(bed, 0, "2000 rows in 20 sessions");
@@ -337,9 +333,9 @@ test_errors_that_pass(void)
 	static const struct
 	{
 		rd_kafka_resp_err_t code;
-		int			times;
-		const char *title;
-	}			cases[] = {
+		int					times;
+		const char		   *title;
+	} cases[] = {
 		{RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, 3, "not the leader"},
 		{RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, 3, "not enough replicas"},
 		{RD_KAFKA_RESP_ERR__TRANSPORT, 3, "connection lost"},
@@ -351,7 +347,7 @@ test_errors_that_pass(void)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 	{
-		Bed		   *bed = make_bed(NULL);
+		Bed *bed = make_bed(NULL);
 
 		bed->may_repeat = cases[i].code == RD_KAFKA_RESP_ERR__TRANSPORT;
 		send_rows(bed, 100);
@@ -368,7 +364,7 @@ static void
 test_refused_batch(rd_kafka_resp_err_t code, const char *class)
 {
 	/* Small batches: when one is refused, others of its session are behind it. */
-	Bed		   *bed = make_bed("batch.num.messages = 10\n");
+	Bed *bed = make_bed("batch.num.messages = 10\n");
 
 	/* The first ever: the broker has no sequence yet that later batches would break. */
 	push_errors(bed, 1, code);
@@ -397,7 +393,7 @@ outcome_of_last(const Bed *bed)
 static void
 test_too_large_for_client(void)
 {
-	Bed		   *bed = make_bed("message.max.bytes = 5000\n");
+	Bed *bed = make_bed("message.max.bytes = 5000\n");
 
 	bed->sessions = 1;
 	send_rows(bed, 10);
@@ -411,8 +407,8 @@ test_too_large_for_client(void)
 static void
 test_broker_away(void)
 {
-	Bed		   *bed = make_bed(NULL);
-	int			took;
+	Bed *bed = make_bed(NULL);
+	int	 took;
 
 	send_rows(bed, 100);
 	until(bed, all_done, PATIENCE_MS);
@@ -433,7 +429,7 @@ test_broker_away(void)
 static void
 test_queue_full(void)
 {
-	Bed		   *bed = make_bed("queue.buffering.max.messages = 5\n");
+	Bed *bed = make_bed("queue.buffering.max.messages = 5\n");
 
 	send_rows(bed, 1000);
 	check_all(bed, 0, "a queue of five messages");
@@ -443,7 +439,7 @@ test_queue_full(void)
 static void
 write_file(const Bed *bed, const char *text)
 {
-	FILE	   *file = fopen(bed->file, "w");
+	FILE *file = fopen(bed->file, "w");
 
 	fputs(text, file);
 	fclose(file);
@@ -455,8 +451,8 @@ test_properties(void)
 	static const struct
 	{
 		const char *text;
-		const char *want;		/* in the error */
-	}			cases[] = {
+		const char *want; /* in the error */
+	} cases[] = {
 		{"acks=1\n", "\"acks\""},
 		{"enable.idempotence = false\n", "\"enable.idempotence\""},
 		{"message.timeout.ms=5\n", "\"message.timeout.ms\""},
@@ -470,13 +466,13 @@ test_properties(void)
 		{"=hidden\n", "line 1"},
 		{"security.protocol=ssl\nssl.key.password=hidden\nssl.key.pem=hidden\n", "ssl"},
 	};
-	Bed		   *bed = make_bed("retries=1\n");
+	Bed *bed = make_bed("retries=1\n");
 
 	send_rows(bed, 10);
 	tap_ok(until(bed, circuit_open, 2000) >= 0, "a property that cannot be used opens the circuit");
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 	{
-		int64_t		start = drive_clock_us();
+		int64_t start = drive_clock_us();
 
 		write_file(bed, cases[i].text);
 		send_config(bed);
@@ -502,7 +498,7 @@ test_properties(void)
 static void
 test_reload_while_rows_wait(void)
 {
-	Bed		   *bed = make_bed("linger.ms=200\n");
+	Bed *bed = make_bed("linger.ms=200\n");
 
 	send_rows(bed, 100);
 	until(bed, all_done, PATIENCE_MS);
@@ -530,7 +526,7 @@ test_reload_while_rows_wait(void)
 static void
 test_unknown_topic(void)
 {
-	Bed		   *bed = make_bed(NULL);
+	Bed *bed = make_bed(NULL);
 
 	rd_kafka_mock_topic_set_error(bed->cluster, bed->topic,
 								  RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
@@ -553,8 +549,8 @@ got_pong(const Bed *bed)
 static void
 test_end_with_rows_waiting(void)
 {
-	Bed		   *bed = make_bed(NULL);
-	size_t		mark;
+	Bed	  *bed = make_bed(NULL);
+	size_t mark;
 
 	rd_kafka_mock_broker_set_down(bed->cluster, 1);
 	send_rows(bed, 1000);
@@ -569,7 +565,7 @@ test_end_with_rows_waiting(void)
 static void
 test_real_broker(const char *brokers)
 {
-	Bed		   *bed = calloc(1, sizeof(*bed));
+	Bed *bed = calloc(1, sizeof(*bed));
 
 	snprintf(bed->brokers, sizeof(bed->brokers), "%s", brokers);
 	snprintf(bed->topic, sizeof(bed->topic), "kafka_test_%lld", (long long) time(NULL));

@@ -6,18 +6,18 @@
 
 typedef struct Bed
 {
-	SmemLanes  *lanes;
-	SmemTime	now;
-	SmemItem   *items[64];
-	uint32_t	n;
-	char		dropped[1000];
+	SmemLanes *lanes;
+	SmemTime   now;
+	SmemItem  *items[64];
+	uint32_t   n;
+	char	   dropped[1000];
 } Bed;
 
 static void
 on_drop(void *arg, const SmemItem *item, SmemOutcomeKind kind, uint32_t delay_ms)
 {
-	Bed		   *bed = arg;
-	size_t		at = strlen(bed->dropped);
+	Bed	  *bed = arg;
+	size_t at = strlen(bed->dropped);
 
 	snprintf(bed->dropped + at, sizeof(bed->dropped) - at, "%lld%c%u ", (long long) item->row.id,
 			 kind == SMEM_OUTCOME_HELD ? 'h' : 'b', delay_ms);
@@ -42,14 +42,14 @@ typedef struct Push
 	const char *tenant;
 	const char *session;
 	const char *namespace;
-	uint32_t	attempts;
-	uint8_t		flags;
+	uint32_t attempts;
+	uint8_t	 flags;
 } Push;
 
 static void
 push_row(Bed *bed, Push p)
 {
-	SmemRow		row = {
+	SmemRow row = {
 		.id = p.id,
 		.flags = p.flags,
 		.attempts = p.attempts,
@@ -63,7 +63,7 @@ push_row(Bed *bed, Push p)
 		abort();
 }
 
-#define PUSH(bed, ...) push_row(bed, (Push) {__VA_ARGS__})
+#define PUSH(bed, ...) push_row(bed, (Push){__VA_ARGS__})
 
 /* Takes a batch and writes the ids of its rows. */
 static const char *
@@ -106,9 +106,9 @@ drops(Bed *bed)
 static void
 check_order(void)
 {
-	Bed			bed;
-	SmemItem   *first;
-	SmemItem   *other;
+	Bed		  bed;
+	SmemItem *first;
+	SmemItem *other;
 
 	begin(&bed);
 	PUSH(&bed, 1, "t", "a");
@@ -139,7 +139,7 @@ check_order(void)
 static void
 check_limits(void)
 {
-	Bed			bed;
+	Bed bed;
 
 	begin(&bed);
 	for (int i = 1; i <= 6; i++)
@@ -156,7 +156,7 @@ check_limits(void)
 	tap_is(take_some(&bed, 10, 32), "9 8 ", "bytes are counted");
 	settle(&bed);
 	PUSH(&bed, 10, "t", "a");
-	PUSH(&bed, 11, "t", "b",.attempts = 1);
+	PUSH(&bed, 11, "t", "b", .attempts = 1);
 	PUSH(&bed, 12, "t", "b");
 	tap_is(take(&bed), "10 ", "a row that failed before is not mixed with others");
 	settle(&bed);
@@ -171,17 +171,17 @@ check_limits(void)
 static void
 check_turns(void)
 {
-	Bed			bed;
-	SmemItem   *first;
+	Bed		  bed;
+	SmemItem *first;
 
 	begin(&bed);
 	for (int i = 0; i < 3; i++)
 	{
-		char		session[16];
+		char session[16];
 
 		snprintf(session, sizeof(session), "s%d", i);
 		PUSH(&bed, 1 + i, "big", session);
-		PUSH(&bed, 4 + i, "big", session,.namespace = "other");
+		PUSH(&bed, 4 + i, "big", session, .namespace = "other");
 	}
 	PUSH(&bed, 7, "small", "s");
 	tap_is(take_some(&bed, 1, 1000), "1 ", "a flooding tenant begins");
@@ -199,7 +199,7 @@ check_turns(void)
 static void
 check_closed(void)
 {
-	Bed			bed;
+	Bed bed;
 
 	begin(&bed);
 	PUSH(&bed, 1, "t", "a");
@@ -214,7 +214,7 @@ check_closed(void)
 	tap_is(drops(&bed), "5b0 ", "and what comes later");
 	tap_is(take(&bed), "4 ", "other sessions go on");
 	settle(&bed);
-	PUSH(&bed, 1, "t", "a",.flags = SMEM_ROW_REOPEN);
+	PUSH(&bed, 1, "t", "a", .flags = SMEM_ROW_REOPEN);
 	PUSH(&bed, 2, "t", "a");
 	tap_is(take(&bed), "1 2 ", "until the session is opened again");
 	smem_lanes_close(bed.lanes, bed.items[0], 0);
@@ -227,8 +227,8 @@ check_closed(void)
 static void
 check_hold(void)
 {
-	Bed			bed;
-	SmemItem   *busy;
+	Bed		  bed;
+	SmemItem *busy;
 
 	begin(&bed);
 	PUSH(&bed, 1, "t", "a");
@@ -249,10 +249,10 @@ check_hold(void)
 	tap_is(drops(&bed), "1h4000 2b0 ", "a busy session follows in its order");
 	PUSH(&bed, 6, "t", "c");
 	tap_is(drops(&bed), "6h4000 ", "so do new sessions");
-	PUSH(&bed, 1, "t", "a",.flags = SMEM_ROW_REOPEN);
+	PUSH(&bed, 1, "t", "a", .flags = SMEM_ROW_REOPEN);
 	tap_is(drops(&bed), "1h4000 ", "and reopened ones");
 	bed.now = 5 * SMEM_SEC;
-	PUSH(&bed, 1, "t", "a",.flags = SMEM_ROW_REOPEN);
+	PUSH(&bed, 1, "t", "a", .flags = SMEM_ROW_REOPEN);
 	tap_is(take(&bed), "1 ", "until the hold is over");
 	smem_lanes_passed(bed.lanes, bed.items[0]);
 	settle(&bed);
@@ -262,7 +262,7 @@ check_hold(void)
 static void
 check_short_hold(void)
 {
-	Bed			bed;
+	Bed bed;
 
 	begin(&bed);
 	PUSH(&bed, 1, "t", "a");
@@ -293,7 +293,7 @@ check_short_hold(void)
 static void
 check_many_short_holds(void)
 {
-	Bed			bed;
+	Bed bed;
 
 	begin(&bed);
 	bed.now = SMEM_SEC;
@@ -316,7 +316,7 @@ check_many_short_holds(void)
 	smem_lanes_put_back(bed.lanes, bed.items, bed.n, bed.now);
 	tap_is(drops(&bed), "2h500 3b0 ", "one that comes after a while hands them back");
 	bed.now += SMEM_SEC / 2;
-	PUSH(&bed, 2, "t", "a",.flags = SMEM_ROW_REOPEN);
+	PUSH(&bed, 2, "t", "a", .flags = SMEM_ROW_REOPEN);
 	tap_is(take(&bed), "2 ", "until it is over");
 	settle(&bed);
 	bed.now += SMEM_LANES_CALM + SMEM_SEC;
@@ -332,9 +332,9 @@ check_many_short_holds(void)
 static void
 check_all_throttled(void)
 {
-	Bed			bed;
-	SmemItem   *t;
-	SmemItem   *u;
+	Bed		  bed;
+	SmemItem *t;
+	SmemItem *u;
 
 	begin(&bed);
 	PUSH(&bed, 1, "t", "a");
@@ -370,24 +370,24 @@ check_all_throttled(void)
 static void
 check_at_random(void)
 {
-	Bed			bed;
-	int64_t		last[10] = {0};
-	int64_t		next_id = 1;
-	bool		ordered = true;
-	int			left = 0;
-	int			dropped = 0;
+	Bed		bed;
+	int64_t last[10] = {0};
+	int64_t next_id = 1;
+	bool	ordered = true;
+	int		left = 0;
+	int		dropped = 0;
 
 	begin(&bed);
 	srand(7);
 	while (next_id < 20000)
 	{
-		char		tenant[16];
-		char		session[16];
-		int			s = rand() % 10;
+		char tenant[16];
+		char session[16];
+		int	 s = rand() % 10;
 
 		snprintf(tenant, sizeof(tenant), "t%d", s % 3);
 		snprintf(session, sizeof(session), "s%d", s);
-		PUSH(&bed, next_id++, tenant, session,.namespace = rand() % 4 ? "wm" : "other",
+		PUSH(&bed, next_id++, tenant, session, .namespace = rand() % 4 ? "wm" : "other",
 			 .flags = rand() % 8 ? 0 : SMEM_ROW_REOPEN);
 		left++;
 		if (rand() % 3 == 0)
@@ -401,7 +401,7 @@ check_at_random(void)
 			for (uint32_t i = 0; i < bed.n; i++)
 			{
 				const SmemRow *row = &bed.items[i]->row;
-				int			of = row->session.data[1] - '0';
+				int			   of = row->session.data[1] - '0';
 
 				ordered = ordered && row->id > last[of];
 				last[of] = row->id;

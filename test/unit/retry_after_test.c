@@ -2,13 +2,13 @@
 #include "core/retry_after.h"
 #include "tap.h"
 
-#define NOW INT64_C(784111777)	/* Sun, 06 Nov 1994 08:49:37 GMT */
+#define NOW INT64_C(784111777) /* Sun, 06 Nov 1994 08:49:37 GMT */
 
 static void
 check_header(const char *text, long long want)
 {
-	int64_t		delay = -2;
-	bool		ok = smem_retry_after(smem_str(text), NOW, &delay);
+	int64_t delay = -2;
+	bool	ok = smem_retry_after(smem_str(text), NOW, &delay);
 
 	tap_ok(ok == (want >= 0) && (!ok || delay == want), "\"%s\" is %lld", text, want);
 }
@@ -16,8 +16,8 @@ check_header(const char *text, long long want)
 static void
 check_date(const char *text, int64_t now_s, long long want)
 {
-	int64_t		at = -1;
-	bool		ok = smem_http_date(smem_str(text), now_s, &at);
+	int64_t at = -1;
+	bool	ok = smem_http_date(smem_str(text), now_s, &at);
 
 	tap_ok(ok == (want != -1) && (!ok || at == want), "\"%s\" is %lld", text, want);
 }

@@ -7,9 +7,9 @@ check_ceilings(void)
 {
 	static const struct
 	{
-		uint32_t	failures;
-		SmemTime	want;
-	}			cases[] = {
+		uint32_t failures;
+		SmemTime want;
+	} cases[] = {
 		{0, 0},
 		{1, SMEM_SEC},
 		{2, 2 * SMEM_SEC},
@@ -19,7 +19,7 @@ check_ceilings(void)
 		{8, 60 * SMEM_SEC},
 		{UINT32_MAX, 60 * SMEM_SEC},
 	};
-	SmemRetry	retry = {SMEM_SEC, 60 * SMEM_SEC};
+	SmemRetry retry = {SMEM_SEC, 60 * SMEM_SEC};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		tap_ok(smem_retry_ceiling(&retry, cases[i].failures) == cases[i].want,
@@ -29,9 +29,9 @@ check_ceilings(void)
 static void
 check_delays(void)
 {
-	SmemRetry	retry = {SMEM_SEC, 60 * SMEM_SEC};
-	SmemRetry	longest = {SMEM_TIME_NEVER / 2 + 1, SMEM_TIME_NEVER};
-	SmemRetry	crossed = {60 * SMEM_SEC, SMEM_SEC};
+	SmemRetry retry = {SMEM_SEC, 60 * SMEM_SEC};
+	SmemRetry longest = {SMEM_TIME_NEVER / 2 + 1, SMEM_TIME_NEVER};
+	SmemRetry crossed = {60 * SMEM_SEC, SMEM_SEC};
 
 	tap_is_int(smem_retry_delay(&retry, 0, UINT64_MAX), 0, "no wait after no failure");
 	tap_is_int(smem_retry_delay(&retry, 3, 0), 0, "jitter goes down to nothing");

@@ -6,12 +6,12 @@
 
 typedef struct Sink
 {
-	bool		bad[ROWS];
-	uint32_t	limit;			/* refuses more at once */
-	uint32_t	requests;
-	uint32_t	delivered[ROWS];	/* in the order of delivery */
-	uint32_t	count;
-	uint32_t	condemned;
+	bool	 bad[ROWS];
+	uint32_t limit; /* refuses more at once */
+	uint32_t requests;
+	uint32_t delivered[ROWS]; /* in the order of delivery */
+	uint32_t count;
+	uint32_t condemned;
 } Sink;
 
 static bool
@@ -34,7 +34,7 @@ ask(Sink *sink, uint32_t from, uint32_t n)
 static uint32_t
 send_batch(Sink *sink, uint32_t from, uint32_t n)
 {
-	SmemSplit	split;
+	SmemSplit split;
 
 	smem_split_begin(&split, n - from);
 	for (;;)
@@ -65,7 +65,7 @@ send_all(Sink *sink, uint32_t n)
 static uint32_t
 log2_up(uint32_t n)
 {
-	uint32_t	bits = 0;
+	uint32_t bits = 0;
 
 	while ((1u << bits) < n)
 		bits++;
@@ -86,13 +86,13 @@ in_order(const Sink *sink)
 static void
 check_one_bad(uint32_t n)
 {
-	uint32_t	most = 0;
-	bool		right = true;
-	bool		ordered = true;
+	uint32_t most = 0;
+	bool	 right = true;
+	bool	 ordered = true;
 
 	for (uint32_t bad = 0; bad < n; bad++)
 	{
-		Sink		sink = {.limit = ROWS};
+		Sink sink = {.limit = ROWS};
 
 		sink.bad[bad] = true;
 		send_all(&sink, n);
@@ -111,8 +111,8 @@ check_one_bad(uint32_t n)
 static void
 check_many_bad(void)
 {
-	Sink		all = {.limit = ROWS};
-	Sink		none = {.limit = 7};
+	Sink all = {.limit = ROWS};
+	Sink none = {.limit = 7};
 
 	memset(all.bad, 1, sizeof(all.bad));
 	send_all(&all, 20);

@@ -12,13 +12,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static int	tap_count;
-static int	tap_failed;
+static int tap_count;
+static int tap_failed;
 
-static inline bool __attribute__((format(printf, 2, 3)))
-tap_ok(bool claim, const char *title,...)
+static inline bool __attribute__((format(printf, 2, 3))) tap_ok(bool claim, const char *title, ...)
 {
-	va_list		args;
+	va_list args;
 
 	tap_count++;
 	tap_failed += !claim;
@@ -34,7 +33,7 @@ tap_ok(bool claim, const char *title,...)
 static inline bool
 tap_is(const char *got, const char *want, const char *title)
 {
-	bool		same = got != NULL && want != NULL ? strcmp(got, want) == 0 : got == want;
+	bool same = got != NULL && want != NULL ? strcmp(got, want) == 0 : got == want;
 
 	tap_ok(same, "%s", title);
 	if (!same)

@@ -8,13 +8,14 @@
 static void
 check(const char *text, bool want)
 {
-	tap_ok(smem_traceparent_valid(text, strlen(text)) == want, "%s is %s", text, want ? "good" : "bad");
+	tap_ok(smem_traceparent_valid(text, strlen(text)) == want, "%s is %s", text,
+		   want ? "good" : "bad");
 }
 
 int
 main(void)
 {
-	char		endless[1024] = "01-" ID "-" PARENT "-01-";
+	char endless[1024] = "01-" ID "-" PARENT "-01-";
 
 	check("00-" ID "-" PARENT "-01", true);
 	check("00-" ID "-" PARENT "-00", true);

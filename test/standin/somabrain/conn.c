@@ -13,7 +13,7 @@
 SmemConn *
 smem_conn_open(int fd, SSL *ssl, bool control_only)
 {
-	SmemConn   *conn = calloc(1, sizeof(SmemConn));
+	SmemConn *conn = calloc(1, sizeof(SmemConn));
 
 	if (conn == NULL)
 	{
@@ -88,8 +88,8 @@ fill(SmemConn *conn)
 {
 	for (;;)
 	{
-		char	   *place = smem_buf_reserve(&conn->in, READ_STEP);
-		ssize_t		n;
+		char   *place = smem_buf_reserve(&conn->in, READ_STEP);
+		ssize_t n;
 
 		if (place == NULL)
 			return false;
@@ -120,8 +120,8 @@ drain(SmemConn *conn, size_t limit)
 {
 	while (smem_buf_len(&conn->out) > 0 && limit > 0)
 	{
-		size_t		n = smem_buf_len(&conn->out) < limit ? smem_buf_len(&conn->out) : limit;
-		ssize_t		sent;
+		size_t	n = smem_buf_len(&conn->out) < limit ? smem_buf_len(&conn->out) : limit;
+		ssize_t sent;
 
 		conn->wanted = EPOLLOUT;
 		sent = transmit(conn, smem_buf_head(&conn->out), n);
@@ -140,7 +140,7 @@ drain(SmemConn *conn, size_t limit)
 static bool
 write_answer(SmemConn *conn, int64_t now_ms)
 {
-	bool		drips = conn->reply.kind == SMEM_FAULT_DRIP;
+	bool drips = conn->reply.kind == SMEM_FAULT_DRIP;
 
 	if (!drain(conn, drips ? (size_t) conn->reply.drip_bytes : SIZE_MAX))
 		return false;
@@ -177,8 +177,8 @@ start_answer(SmemConn *conn, int64_t now_ms)
 static void
 answer(SmemConn *conn, SmemService *service, const SmemHead *head, int64_t now_ms)
 {
-	SmemReply	plain = {SMEM_FAULT_NONE, 0, 0, 0};
-	SmemSlice	body = {smem_buf_head(&conn->in) + head->head_len, head->body_len};
+	SmemReply plain = {SMEM_FAULT_NONE, 0, 0, 0};
+	SmemSlice body = {smem_buf_head(&conn->in) + head->head_len, head->body_len};
 
 	conn->closes = head->closes;
 	conn->continued = false;
@@ -199,8 +199,8 @@ serve(SmemConn *conn, SmemService *service, int64_t now_ms)
 {
 	while (conn->state == SMEM_CONN_READ && smem_buf_len(&conn->in) > 0)
 	{
-		SmemSlice	bytes = {smem_buf_head(&conn->in), smem_buf_len(&conn->in)};
-		SmemHead	head;
+		SmemSlice	   bytes = {smem_buf_head(&conn->in), smem_buf_len(&conn->in)};
+		SmemHead	   head;
 		SmemHeadStatus status = smem_http_head(bytes, &head);
 
 		if (status == SMEM_HEAD_REFUSED)

@@ -16,24 +16,24 @@
 
 typedef enum SmemConnState
 {
-	SMEM_CONN_READ,				/* waits for a whole request */
-	SMEM_CONN_HOLD,				/* the answer is known and waits for due_ms */
-	SMEM_CONN_WRITE				/* the answer goes out */
+	SMEM_CONN_READ, /* waits for a whole request */
+	SMEM_CONN_HOLD, /* the answer is known and waits for due_ms */
+	SMEM_CONN_WRITE /* the answer goes out */
 } SmemConnState;
 
 typedef struct SmemConn
 {
-	int			fd;
-	SSL		   *ssl;			/* NULL without TLS */
-	bool		control_only;	/* from the control port: faults do not touch it */
-	SmemConnState state;
-	SmemReply	reply;
-	int64_t		due_ms;			/* INT64_MAX: the clock brings nothing */
-	uint32_t	wanted;			/* epoll events */
-	bool		continued;		/* 100 Continue was sent for the request being read */
-	bool		closes;			/* after the answer */
-	SmemBuf		in;
-	SmemBuf		out;
+	int				 fd;
+	SSL				*ssl;		   /* NULL without TLS */
+	bool			 control_only; /* from the control port: faults do not touch it */
+	SmemConnState	 state;
+	SmemReply		 reply;
+	int64_t			 due_ms;	/* INT64_MAX: the clock brings nothing */
+	uint32_t		 wanted;	/* epoll events */
+	bool			 continued; /* 100 Continue was sent for the request being read */
+	bool			 closes;	/* after the answer */
+	SmemBuf			 in;
+	SmemBuf			 out;
 	struct SmemConn *next;
 	struct SmemConn *prev;
 } SmemConn;

@@ -25,19 +25,11 @@ static const struct
 {
 	const char *name;
 	Kind		kind;
-}			optional_members[] =
-{
-	{"meta", KIND_OBJECT},
-	{"ttl_seconds", KIND_INTEGER},
-	{"tags", KIND_STRINGS},
-	{"policy_tags", KIND_STRINGS},
-	{"attachments", KIND_ARRAY},
-	{"links", KIND_ARRAY},
-	{"signals", KIND_OBJECT},
-	{"importance", KIND_NUMBER},
-	{"novelty", KIND_NUMBER},
-	{"trace_id", KIND_STRING},
-	{"universe", KIND_STRING},
+} optional_members[] = {
+	{"meta", KIND_OBJECT},		   {"ttl_seconds", KIND_INTEGER}, {"tags", KIND_STRINGS},
+	{"policy_tags", KIND_STRINGS}, {"attachments", KIND_ARRAY},	  {"links", KIND_ARRAY},
+	{"signals", KIND_OBJECT},	   {"importance", KIND_NUMBER},	  {"novelty", KIND_NUMBER},
+	{"trace_id", KIND_STRING},	   {"universe", KIND_STRING},
 };
 
 #define OPTIONAL_COUNT (sizeof(optional_members) / sizeof(optional_members[0]))
@@ -70,9 +62,9 @@ smem_request_free(SmemRequest *req)
 }
 
 static bool
-violate(SmemRequest *req, const char *fmt,...)
+violate(SmemRequest *req, const char *fmt, ...)
 {
-	va_list		args;
+	va_list args;
 
 	va_start(args, fmt);
 	vsnprintf(req->violation, sizeof(req->violation), fmt, args);
@@ -89,7 +81,7 @@ is_string(struct json_object *object)
 static bool
 are_strings(struct json_object *array)
 {
-	size_t		i;
+	size_t i;
 
 	for (i = 0; i < json_object_array_length(array); i++)
 		if (!is_string(json_object_array_get_idx(array, i)))
@@ -114,7 +106,7 @@ is_kind(struct json_object *object, Kind kind)
 			return json_object_is_type(object, json_type_int);
 		case KIND_NUMBER:
 			return json_object_is_type(object, json_type_int) ||
-				json_object_is_type(object, json_type_double);
+				   json_object_is_type(object, json_type_double);
 	}
 	return false;
 }
@@ -122,7 +114,7 @@ is_kind(struct json_object *object, Kind kind)
 static SmemSlice
 text_of(struct json_object *object)
 {
-	SmemSlice	slice = {NULL, 0};
+	SmemSlice slice = {NULL, 0};
 
 	if (is_string(object))
 	{
@@ -146,7 +138,7 @@ static SmemSlice
 session_of(struct json_object *value)
 {
 	struct json_object *metadata = NULL;
-	SmemSlice	session = member_text(value, "session_id");
+	SmemSlice			session = member_text(value, "session_id");
 
 	if (session.data == NULL && json_object_object_get_ex(value, "metadata", &metadata))
 		session = member_text(metadata, "session_id");
@@ -157,7 +149,7 @@ static bool
 check_value(SmemRequest *req, SmemItem *item, struct json_object *value, size_t ordinal)
 {
 	static const char *const wanted[] = {"type", "role", "content"};
-	size_t		i;
+	size_t					 i;
 
 	if (!json_object_is_type(value, json_type_object))
 		return violate(req, "item %zu: value is not an object", ordinal);
@@ -172,7 +164,7 @@ check_value(SmemRequest *req, SmemItem *item, struct json_object *value, size_t 
 static bool
 check_optional(SmemRequest *req, const char *name, struct json_object *member, size_t ordinal)
 {
-	size_t		i;
+	size_t i;
 
 	for (i = 0; i < OPTIONAL_COUNT; i++)
 	{
@@ -216,7 +208,7 @@ make_room(SmemRequest *req, size_t n)
 {
 	if (n > req->size)
 	{
-		SmemItem   *items = realloc(req->items, n * sizeof(SmemItem));
+		SmemItem *items = realloc(req->items, n * sizeof(SmemItem));
 
 		if (items == NULL)
 			return violate(req, "out of memory");
@@ -231,8 +223,8 @@ make_room(SmemRequest *req, size_t n)
 static void
 find_extents(SmemRequest *req, SmemSlice items)
 {
-	size_t		at = 0;
-	size_t		i;
+	size_t at = 0;
+	size_t i;
 
 	for (i = 0; i < req->n; i++)
 	{
@@ -246,15 +238,16 @@ static bool
 check_batch(SmemRequest *req, SmemSlice body)
 {
 	struct json_object *items = NULL;
-	SmemSlice	extent;
-	size_t		i;
+	SmemSlice			extent;
+	size_t				i;
 
 	json_object_object_foreach(req->root, name, member)
 	{
 		if (strcmp(name, "items") == 0)
 			items = member;
-		else if (strcmp(name, "universe") == 0 ? !is_string(member) :
-				 strcmp(name, "tenant") != 0 && strcmp(name, "namespace") != 0)
+		else if (strcmp(name, "universe") == 0
+					 ? !is_string(member)
+					 : strcmp(name, "tenant") != 0 && strcmp(name, "namespace") != 0)
 			return violate(req, "unknown or mistyped member \"%s\"", name);
 	}
 	if (!json_object_is_type(items, json_type_array) || json_object_array_length(items) == 0)
@@ -303,7 +296,7 @@ check_legacy(SmemRequest *req, SmemSlice body)
 static bool
 is_traceparent(SmemSlice text)
 {
-	size_t		i;
+	size_t i;
 
 	if (text.len != 55 || text.data[2] != '-' || text.data[35] != '-' || text.data[52] != '-')
 		return false;
@@ -316,21 +309,23 @@ is_traceparent(SmemSlice text)
 static bool
 check_idempotency_key(SmemRequest *req, const SmemHead *head)
 {
-	char		hex[SMEM_SHA_HEX];
+	char hex[SMEM_SHA_HEX];
 
 	/* The legacy form has no key in its body: the header is all there is. */
 	if (req->form == SMEM_FORM_LEGACY)
-		return head->idempotency_key.len == SMEM_SHA_HEX - 1 ? true :
-			violate(req, "Idempotency-Key is not a SHA-256 in hex");
+		return head->idempotency_key.len == SMEM_SHA_HEX - 1
+				   ? true
+				   : violate(req, "Idempotency-Key is not a SHA-256 in hex");
 	smem_text_sha256(&req->items[0].key, req->n, sizeof(SmemItem), hex);
-	return smem_slice_is(head->idempotency_key, hex) ? true :
-		violate(req, "Idempotency-Key is not the SHA-256 over the keys");
+	return smem_slice_is(head->idempotency_key, hex)
+			   ? true
+			   : violate(req, "Idempotency-Key is not the SHA-256 over the keys");
 }
 
 static bool
 check_headers(SmemRequest *req, const SmemHead *head)
 {
-	SmemSlice	decoded;
+	SmemSlice decoded;
 
 	smem_buf_reset(&req->scratch);
 	if (head->tenant.len == 0 || !smem_text_percent_decode(head->tenant, &req->scratch))
@@ -368,7 +363,7 @@ parse(SmemRequest *req, SmemSlice body)
 bool
 smem_request_check(SmemRequest *req, SmemForm form, const SmemHead *head, SmemSlice body)
 {
-	bool		good;
+	bool good;
 
 	req->form = form;
 	req->n = 0;

@@ -22,30 +22,30 @@ typedef enum SmemForm
 
 typedef struct SmemItem
 {
-	SmemSlice	key;			/* absent in the legacy form */
-	SmemSlice	session;		/* absent when the value does not name it */
-	SmemSlice	content;
-	SmemSlice	raw_value;		/* the payload as it stands in the body */
-	SmemSlice	raw_item;
+	SmemSlice key;	   /* absent in the legacy form */
+	SmemSlice session; /* absent when the value does not name it */
+	SmemSlice content;
+	SmemSlice raw_value; /* the payload as it stands in the body */
+	SmemSlice raw_item;
 } SmemItem;
 
 typedef struct SmemRequest
 {
-	SmemForm	form;
-	SmemSlice	tenant;
-	SmemSlice	namespace;		/* absent in the legacy form */
-	SmemItem   *items;
-	size_t		n;
-	size_t		size;
-	struct json_object *root;
+	SmemForm  form;
+	SmemSlice tenant;
+	SmemSlice namespace; /* absent in the legacy form */
+	SmemItem			*items;
+	size_t				 n;
+	size_t				 size;
+	struct json_object	*root;
 	struct json_tokener *tokener;
-	SmemBuf		scratch;		/* the decoded tenant header */
-	char		violation[200];
+	SmemBuf				 scratch; /* the decoded tenant header */
+	char				 violation[200];
 } SmemRequest;
 
 extern const char *smem_form_name(SmemForm form);
-extern void smem_request_init(SmemRequest *req);
-extern void smem_request_free(SmemRequest *req);
+extern void		   smem_request_init(SmemRequest *req);
+extern void		   smem_request_free(SmemRequest *req);
 
 /* False: req->violation says what is wrong. */
 extern bool smem_request_check(SmemRequest *req, SmemForm form, const SmemHead *head,

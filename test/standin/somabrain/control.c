@@ -22,7 +22,7 @@ static struct json_object *
 describe_requests(const SmemService *service)
 {
 	struct json_object *requests = json_object_new_object();
-	int			form;
+	int					form;
 
 	for (form = 0; form < SMEM_FORM_COUNT; form++)
 		add_count(requests, smem_form_name((SmemForm) form), service->requests[form]);
@@ -34,8 +34,8 @@ static struct json_object *
 describe_statuses(const SmemService *service)
 {
 	struct json_object *statuses = json_object_new_object();
-	char		name[16];
-	int			status;
+	char				name[16];
+	int					status;
 
 	for (status = 0; status < SMEM_STATUS_MAX; status++)
 	{
@@ -73,8 +73,7 @@ static void
 put_document(SmemBuf *out, int status, struct json_object *document)
 {
 	smem_http_answer(out, status, "",
-					 smem_slice(json_object_to_json_string_ext(document,
-															   JSON_C_TO_STRING_PLAIN)));
+					 smem_slice(json_object_to_json_string_ext(document, JSON_C_TO_STRING_PLAIN)));
 	json_object_put(document);
 }
 
@@ -82,8 +81,8 @@ static bool
 change(SmemService *service, SmemSlice body, int64_t now_ms, char *error, size_t error_size)
 {
 	struct json_tokener *tokener = json_tokener_new();
-	struct json_object *document = json_tokener_parse_ex(tokener, body.data, (int) body.len);
-	bool		good;
+	struct json_object	*document = json_tokener_parse_ex(tokener, body.data, (int) body.len);
+	bool				 good;
 
 	if (document == NULL)
 		snprintf(error, error_size, "body is not JSON");
@@ -97,7 +96,7 @@ void
 smem_service_control(SmemService *service, const SmemHead *head, SmemSlice body, int64_t now_ms,
 					 SmemBuf *out)
 {
-	char		error[200] = "";
+	char				error[200] = "";
 	struct json_object *document;
 
 	if (smem_slice_is(head->method, "GET") || change(service, body, now_ms, error, sizeof(error)))

@@ -32,7 +32,7 @@ skip_string(const char *at, const char *end)
 static const char *
 skip_nested(const char *at, const char *end)
 {
-	int			depth = 0;
+	int depth = 0;
 
 	while (at < end)
 	{

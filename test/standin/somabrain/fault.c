@@ -3,11 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const kind_names[] =
-{
-	"ok", "hang", "status", "drip", "reset", "garbage", "truncated", "not_json",
-	"missing_results", "ok_false", "down"
-};
+static const char *const kind_names[] = {
+	"ok",		 "hang",	 "status",			"drip",		"reset", "garbage",
+	"truncated", "not_json", "missing_results", "ok_false", "down"};
 
 static const char *const coordinate_names[] = {"array", "string", "object", "null"};
 
@@ -15,10 +13,10 @@ static const char *const coordinate_names[] = {"array", "string", "object", "nul
 
 typedef struct Control
 {
-	SmemFaults	faults;			/* a copy, taken over when all of the document is good */
-	int64_t		now_ms;
-	char	   *error;
-	size_t		error_size;
+	SmemFaults faults; /* a copy, taken over when all of the document is good */
+	int64_t	   now_ms;
+	char	  *error;
+	size_t	   error_size;
 } Control;
 
 void
@@ -40,7 +38,7 @@ refuse(Control *control, const char *what, const char *name)
 static int
 name_index(const char *const *names, size_t n, const char *name)
 {
-	size_t		i;
+	size_t i;
 
 	for (i = 0; i < n; i++)
 		if (strcmp(names[i], name) == 0)
@@ -51,7 +49,7 @@ name_index(const char *const *names, size_t n, const char *name)
 static int
 form_of(const char *name, size_t len)
 {
-	int			form;
+	int form;
 
 	for (form = 0; form < SMEM_FORM_COUNT; form++)
 		if (strlen(smem_form_name((SmemForm) form)) == len &&
@@ -63,12 +61,12 @@ form_of(const char *name, size_t len)
 unsigned
 smem_faults_forms(const char *names)
 {
-	unsigned	forms = 0;
+	unsigned forms = 0;
 
 	while (*names)
 	{
-		size_t		len = strcspn(names, ",");
-		int			form = form_of(names, len);
+		size_t len = strcspn(names, ",");
+		int	   form = form_of(names, len);
 
 		if (form < 0)
 			return 0;
@@ -88,7 +86,7 @@ copy(char *to, size_t size, struct json_object *member)
 static bool
 take_number(SmemRule *rule, const char *name, struct json_object *member, int64_t now_ms)
 {
-	int			number = json_object_get_int(member);
+	int number = json_object_get_int(member);
 
 	if (strcmp(name, "status") == 0)
 		rule->status = number;
@@ -132,11 +130,11 @@ take_text(SmemRule *rule, const char *name, struct json_object *member)
 static bool
 take_rule(Control *control, struct json_object *object)
 {
-	SmemFaults *faults = &control->faults;
-	SmemRule	rule;
+	SmemFaults		   *faults = &control->faults;
+	SmemRule			rule;
 	struct json_object *mode = NULL;
 	struct json_object *form = NULL;
-	int			kind;
+	int					kind;
 
 	memset(&rule, 0, sizeof(rule));
 	rule.left = -1;
@@ -152,8 +150,7 @@ take_rule(Control *control, struct json_object *object)
 	rule.kind = (SmemFaultKind) kind;
 	if (json_object_object_get_ex(object, "endpoint", &form))
 	{
-		rule.form = form_of(json_object_get_string(form),
-							strlen(json_object_get_string(form)));
+		rule.form = form_of(json_object_get_string(form), strlen(json_object_get_string(form)));
 		if (rule.form < 0)
 			return refuse(control, "unknown endpoint", json_object_get_string(form));
 	}
@@ -191,8 +188,8 @@ take_setting(Control *control, const char *name, struct json_object *member)
 		faults->single_in_results = json_object_get_boolean(member);
 	else if (strcmp(name, "coordinate") == 0)
 	{
-		int			kind = name_index(coordinate_names, SMEM_COORDINATE_COUNT,
-									  member ? json_object_get_string(member) : "null");
+		int kind = name_index(coordinate_names, SMEM_COORDINATE_COUNT,
+							  member ? json_object_get_string(member) : "null");
 
 		if (kind < 0)
 			return refuse(control, "unknown", name);
@@ -207,8 +204,8 @@ take_setting(Control *control, const char *name, struct json_object *member)
 static bool
 is_setting(const char *name)
 {
-	static const char *const names[] =
-	{"delay_ms", "max_body", "token", "forms", "single_in_results", "coordinate", "add"};
+	static const char *const names[] = {"delay_ms",			 "max_body",   "token", "forms",
+										"single_in_results", "coordinate", "add"};
 
 	return name_index(names, sizeof(names) / sizeof(names[0]), name) >= 0;
 }
@@ -217,7 +214,7 @@ static bool
 take_mode(Control *control, struct json_object *document)
 {
 	struct json_object *rule = json_object_new_object();
-	bool		good;
+	bool				good;
 
 	control->faults.n = 0;
 	control->faults.down_until_ms = 0;
@@ -234,10 +231,10 @@ take_mode(Control *control, struct json_object *document)
 }
 
 bool
-smem_faults_control(SmemFaults *faults, struct json_object *document, int64_t now_ms,
-					char *error, size_t error_size)
+smem_faults_control(SmemFaults *faults, struct json_object *document, int64_t now_ms, char *error,
+					size_t error_size)
 {
-	Control		control = {*faults, now_ms, error, error_size};
+	Control				control = {*faults, now_ms, error, error_size};
 	struct json_object *mode = NULL;
 
 	if (!json_object_is_type(document, json_type_object))
@@ -246,7 +243,7 @@ smem_faults_control(SmemFaults *faults, struct json_object *document, int64_t no
 		return false;
 	json_object_object_foreach(document, name, member)
 	{
-		bool		good = true;
+		bool good = true;
 
 		if (strcmp(name, "add") == 0)
 			good = take_rule(&control, member);
@@ -262,7 +259,7 @@ smem_faults_control(SmemFaults *faults, struct json_object *document, int64_t no
 static bool
 has_content(const SmemRequest *req, SmemSlice wanted)
 {
-	size_t		i;
+	size_t i;
 
 	for (i = 0; i < req->n; i++)
 		if (smem_slice_contains(req->items[i].content, wanted))
@@ -283,20 +280,20 @@ static bool
 applies(SmemFaults *faults, const SmemRule *rule, const SmemRequest *req, int64_t now_ms)
 {
 	return rule->left != 0 && now_ms < rule->until_ms &&
-		(rule->form < 0 || rule->form == (int) req->form) &&
-		(rule->tenant[0] == '\0' || smem_slice_is(req->tenant, rule->tenant)) &&
-		(rule->content[0] == '\0' || has_content(req, smem_slice(rule->content))) &&
-		(rule->percent >= 100 || throw_dice(faults) < rule->percent);
+		   (rule->form < 0 || rule->form == (int) req->form) &&
+		   (rule->tenant[0] == '\0' || smem_slice_is(req->tenant, rule->tenant)) &&
+		   (rule->content[0] == '\0' || has_content(req, smem_slice(rule->content))) &&
+		   (rule->percent >= 100 || throw_dice(faults) < rule->percent);
 }
 
 const SmemRule *
 smem_faults_match(SmemFaults *faults, const SmemRequest *req, int64_t now_ms)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < faults->n; i++)
 	{
-		SmemRule   *rule = &faults->rules[i];
+		SmemRule *rule = &faults->rules[i];
 
 		if (!applies(faults, rule, req, now_ms))
 			continue;
@@ -317,12 +314,12 @@ void
 smem_faults_describe(const SmemFaults *faults, int64_t now_ms, struct json_object *document)
 {
 	struct json_object *rules = json_object_new_array();
-	const char *mode = "ok";
-	int			i;
+	const char		   *mode = "ok";
+	int					i;
 
 	for (i = 0; i < faults->n; i++)
 	{
-		const SmemRule *rule = &faults->rules[i];
+		const SmemRule	   *rule = &faults->rules[i];
 		struct json_object *line;
 
 		if (rule->left == 0 || now_ms >= rule->until_ms)

@@ -20,7 +20,7 @@ typedef enum SmemFaultKind
 	SMEM_FAULT_GARBAGE,			/* answers with what is no HTTP */
 	SMEM_FAULT_TRUNCATED,		/* closes in the middle of the answer */
 	SMEM_FAULT_NOT_JSON,		/* answers 200 with a body that is no JSON */
-	SMEM_FAULT_MISSING_RESULTS,	/* answers and takes the first half of the items only */
+	SMEM_FAULT_MISSING_RESULTS, /* answers and takes the first half of the items only */
 	SMEM_FAULT_OK_FALSE,		/* answers 200 with ok false */
 	SMEM_FAULT_DOWN				/* closes the listener and every connection */
 } SmemFaultKind;
@@ -31,20 +31,20 @@ typedef enum SmemFaultKind
 typedef struct SmemRule
 {
 	SmemFaultKind kind;
-	char		tenant[SMEM_RULE_TEXT];		/* empty: every tenant */
-	char		content[SMEM_RULE_TEXT];	/* empty: any; else some item's content contains it */
-	int			form;			/* SmemForm, -1: every form */
-	int			percent;		/* of the requests that match otherwise */
-	int64_t		left;			/* requests it still applies to, -1: no end */
-	int64_t		until_ms;		/* monotonic; INT64_MAX: no end */
-	bool		takes_items;	/* the items are accepted although the answer is lost */
-	int			status;
-	char		retry_after[64];
-	char		location[SMEM_RULE_TEXT];
-	char		body[SMEM_RULE_TEXT];
-	int			delay_ms;
-	int			drip_ms;
-	int			drip_bytes;
+	char		  tenant[SMEM_RULE_TEXT];  /* empty: every tenant */
+	char		  content[SMEM_RULE_TEXT]; /* empty: any; else some item's content contains it */
+	int			  form;					   /* SmemForm, -1: every form */
+	int			  percent;				   /* of the requests that match otherwise */
+	int64_t		  left;					   /* requests it still applies to, -1: no end */
+	int64_t		  until_ms;				   /* monotonic; INT64_MAX: no end */
+	bool		  takes_items;			   /* the items are accepted although the answer is lost */
+	int			  status;
+	char		  retry_after[64];
+	char		  location[SMEM_RULE_TEXT];
+	char		  body[SMEM_RULE_TEXT];
+	int			  delay_ms;
+	int			  drip_ms;
+	int			  drip_bytes;
 } SmemRule;
 
 typedef enum SmemCoordinate
@@ -58,16 +58,16 @@ typedef enum SmemCoordinate
 
 typedef struct SmemFaults
 {
-	SmemRule	rules[SMEM_RULE_MAX];
-	int			n;
-	int64_t		down_until_ms;	/* 0: up; INT64_MAX: no end */
-	unsigned	forms;			/* bit per SmemForm that is served */
-	int			delay_ms;
-	size_t		max_body;		/* a larger body is 413 */
-	char		token[SMEM_RULE_TEXT];	/* empty: none is asked for */
+	SmemRule	   rules[SMEM_RULE_MAX];
+	int			   n;
+	int64_t		   down_until_ms; /* 0: up; INT64_MAX: no end */
+	unsigned	   forms;		  /* bit per SmemForm that is served */
+	int			   delay_ms;
+	size_t		   max_body;			  /* a larger body is 413 */
+	char		   token[SMEM_RULE_TEXT]; /* empty: none is asked for */
 	SmemCoordinate coordinate;
-	bool		single_in_results;	/* the single form answers with results too */
-	uint64_t	dice;
+	bool		   single_in_results; /* the single form answers with results too */
+	uint64_t	   dice;
 } SmemFaults;
 
 extern void smem_faults_init(SmemFaults *faults);
@@ -79,7 +79,7 @@ extern bool smem_faults_control(SmemFaults *faults, struct json_object *document
 /* The rule that this request meets, counted as used; NULL when it meets none. */
 extern const SmemRule *smem_faults_match(SmemFaults *faults, const SmemRequest *req,
 										 int64_t now_ms);
-extern bool smem_faults_down(const SmemFaults *faults, int64_t now_ms);
+extern bool			   smem_faults_down(const SmemFaults *faults, int64_t now_ms);
 
 /* Parses "batch,single,legacy"; 0 when a name is unknown. */
 extern unsigned smem_faults_forms(const char *names);

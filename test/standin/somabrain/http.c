@@ -9,7 +9,7 @@
 static SmemSlice
 trim(const char *from, const char *to)
 {
-	SmemSlice	slice;
+	SmemSlice slice;
 
 	while (from < to && (*from == ' ' || *from == '\t'))
 		from++;
@@ -32,7 +32,7 @@ take_header(SmemHead *head, SmemSlice name, SmemSlice value)
 {
 	if (is_named(name, "content-length"))
 	{
-		char	   *end;
+		char *end;
 
 		head->body_len = strtoull(value.data, &end, 10);
 		return value.len > 0 && end == value.data + value.len;
@@ -104,7 +104,8 @@ smem_http_head(SmemSlice bytes, SmemHead *head)
 void
 smem_http_start(SmemBuf *out, int status, const char *extra, size_t body_len)
 {
-	smem_buf_printf(out, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n"
+	smem_buf_printf(out,
+					"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n"
 					"Content-Length: %zu\r\n%s\r\n",
 					status, status < 300 ? "OK" : "Stand-In", body_len, extra);
 }

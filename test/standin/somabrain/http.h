@@ -10,18 +10,18 @@
 
 typedef struct SmemHead
 {
-	SmemSlice	method;
-	SmemSlice	path;
-	SmemSlice	authorization;
-	SmemSlice	tenant;			/* X-Tenant-ID */
-	SmemSlice	request_id;		/* X-Request-ID */
-	SmemSlice	idempotency_key;
-	SmemSlice	traceparent;
-	SmemSlice	content_type;
-	size_t		head_len;
-	size_t		body_len;
-	bool		expects_continue;
-	bool		closes;
+	SmemSlice method;
+	SmemSlice path;
+	SmemSlice authorization;
+	SmemSlice tenant;	  /* X-Tenant-ID */
+	SmemSlice request_id; /* X-Request-ID */
+	SmemSlice idempotency_key;
+	SmemSlice traceparent;
+	SmemSlice content_type;
+	size_t	  head_len;
+	size_t	  body_len;
+	bool	  expects_continue;
+	bool	  closes;
 } SmemHead;
 
 typedef enum SmemHeadStatus

@@ -14,7 +14,7 @@
 static SmemPrint *
 find_slot(SmemPrint *slots, size_t size, SmemPrint print)
 {
-	size_t		at = print.low & (size - 1);
+	size_t at = print.low & (size - 1);
 
 	while ((slots[at].high != 0 || slots[at].low != 0) &&
 		   (slots[at].high != print.high || slots[at].low != print.low))
@@ -25,9 +25,9 @@ find_slot(SmemPrint *slots, size_t size, SmemPrint print)
 static void
 enlarge(SmemPrintSet *set)
 {
-	size_t		size = set->size ? set->size * 2 : FIRST_SIZE;
-	SmemPrint  *slots = calloc(size, sizeof(SmemPrint));
-	size_t		i;
+	size_t	   size = set->size ? set->size * 2 : FIRST_SIZE;
+	SmemPrint *slots = calloc(size, sizeof(SmemPrint));
+	size_t	   i;
 
 	if (slots == NULL)
 	{
@@ -45,7 +45,7 @@ enlarge(SmemPrintSet *set)
 bool
 smem_prints_add(SmemPrintSet *set, SmemPrint print)
 {
-	SmemPrint  *slot;
+	SmemPrint *slot;
 
 	if ((set->used + 1) * 2 > set->size)
 		enlarge(set);
@@ -67,7 +67,7 @@ identity(SmemSlice tenant, SmemSlice key, SmemSlice key_sha256)
 static bool
 count(SmemLedger *ledger, SmemPrint print)
 {
-	bool		repeat = !smem_prints_add(&ledger->keys, print);
+	bool repeat = !smem_prints_add(&ledger->keys, print);
 
 	ledger->items++;
 	if (repeat)
@@ -92,17 +92,16 @@ remember_line(SmemLedger *ledger, const char *text)
 	/* The last line is torn when the stand-in was killed while it wrote. */
 	if (line == NULL)
 		return;
-	count(ledger, identity(field(line, "tenant"), field(line, "key"),
-						   field(line, "key_sha256")));
+	count(ledger, identity(field(line, "tenant"), field(line, "key"), field(line, "key_sha256")));
 	json_object_put(line);
 }
 
 static void
 remember(SmemLedger *ledger, const char *path)
 {
-	FILE	   *file = fopen(path, "r");
-	char	   *text = NULL;
-	size_t		size = 0;
+	FILE  *file = fopen(path, "r");
+	char  *text = NULL;
+	size_t size = 0;
 
 	if (file == NULL)
 		return;
@@ -116,8 +115,8 @@ remember(SmemLedger *ledger, const char *path)
 static bool
 end_torn_line(int fd)
 {
-	off_t		end = lseek(fd, 0, SEEK_END);
-	char		last = '\n';
+	off_t end = lseek(fd, 0, SEEK_END);
+	char  last = '\n';
 
 	if (end > 0 && pread(fd, &last, 1, end - 1) != 1)
 		return false;
@@ -149,9 +148,9 @@ wall_us(void)
 static void
 put_raw(SmemBuf *buf, SmemSlice raw)
 {
-	size_t		from = smem_buf_len(buf);
-	char	   *at;
-	size_t		i;
+	size_t from = smem_buf_len(buf);
+	char  *at;
+	size_t i;
 
 	if (raw.data == NULL)
 	{
@@ -178,11 +177,10 @@ static void
 put_line(SmemLedger *ledger, const SmemRequest *req, const SmemHead *head, const SmemItem *item,
 		 bool repeat, int64_t now)
 {
-	SmemBuf    *buf = &ledger->lines;
+	SmemBuf *buf = &ledger->lines;
 
 	smem_buf_printf(buf, "{\"seq\":%llu,\"at\":%lld,\"form\":\"%s\"",
-					(unsigned long long) ledger->items, (long long) now,
-					smem_form_name(req->form));
+					(unsigned long long) ledger->items, (long long) now, smem_form_name(req->form));
 	put_member(buf, ",\"tenant\":", req->tenant);
 	put_member(buf, ",\"namespace\":", req->namespace);
 	put_member(buf, ",\"session\":", item->session);
@@ -208,11 +206,11 @@ put_line(SmemLedger *ledger, const SmemRequest *req, const SmemHead *head, const
 static bool
 flush_lines(SmemLedger *ledger)
 {
-	SmemBuf    *buf = &ledger->lines;
+	SmemBuf *buf = &ledger->lines;
 
 	while (smem_buf_len(buf) > 0)
 	{
-		ssize_t		n = write(ledger->fd, smem_buf_head(buf), smem_buf_len(buf));
+		ssize_t n = write(ledger->fd, smem_buf_head(buf), smem_buf_len(buf));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -227,8 +225,8 @@ bool
 smem_ledger_accept(SmemLedger *ledger, const SmemRequest *req, const SmemHead *head, size_t n,
 				   bool *repeats, SmemPrint *prints)
 {
-	int64_t		now = wall_us();
-	size_t		i;
+	int64_t now = wall_us();
+	size_t	i;
 
 	smem_buf_reset(&ledger->lines);
 	for (i = 0; i < n; i++)

@@ -14,21 +14,21 @@
 /* A set of fingerprints: open addressing, never shrinks. */
 typedef struct SmemPrintSet
 {
-	SmemPrint  *slots;
-	size_t		size;			/* a power of two */
-	size_t		used;
+	SmemPrint *slots;
+	size_t	   size; /* a power of two */
+	size_t	   used;
 } SmemPrintSet;
 
 typedef struct SmemLedger
 {
 	SmemPrintSet keys;
 	SmemPrintSet request_ids;
-	uint64_t	items;
-	uint64_t	repeats;
-	int			fd;				/* -1: nothing is recorded */
-	bool		with_values;
-	bool		with_items;
-	SmemBuf		lines;
+	uint64_t	 items;
+	uint64_t	 repeats;
+	int			 fd; /* -1: nothing is recorded */
+	bool		 with_values;
+	bool		 with_items;
+	SmemBuf		 lines;
 } SmemLedger;
 
 /* True when the fingerprint was not in the set before. */

@@ -28,11 +28,11 @@
 typedef struct Server
 {
 	int			epoll;
-	int			listener;		/* -1 while down */
+	int			listener; /* -1 while down */
 	int			control;
 	uint16_t	port;
 	uint16_t	control_port;
-	SSL_CTX    *tls;
+	SSL_CTX	   *tls;
 	SmemConn   *conns;
 	SmemService service;
 } Server;
@@ -76,9 +76,9 @@ static int
 listen_on(Server *server, uint16_t *port, int *mark)
 {
 	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(*port)};
-	socklen_t	len = sizeof(addr);
-	int			on = 1;
-	int			fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	socklen_t		   len = sizeof(addr);
+	int				   on = 1;
+	int				   fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
@@ -93,7 +93,7 @@ listen_on(Server *server, uint16_t *port, int *mark)
 static void
 drop(Server *server, SmemConn *conn)
 {
-	bool		reset = conn->reply.kind == SMEM_FAULT_RESET && conn->state != SMEM_CONN_WRITE;
+	bool reset = conn->reply.kind == SMEM_FAULT_RESET && conn->state != SMEM_CONN_WRITE;
 
 	if (conn->prev)
 		conn->prev->next = conn->next;
@@ -110,9 +110,9 @@ static void
 adopt(Server *server, int fd, bool control_only)
 {
 	SmemService *service = &server->service;
-	SSL		   *ssl = NULL;
-	SmemConn   *conn;
-	int			on = 1;
+	SSL			*ssl = NULL;
+	SmemConn	*conn;
+	int			 on = 1;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (server->tls && !control_only)
@@ -138,7 +138,7 @@ accept_all(Server *server, int listener, bool control_only)
 {
 	for (;;)
 	{
-		int			fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd < 0)
 			return;
@@ -149,8 +149,8 @@ accept_all(Server *server, int listener, bool control_only)
 static void
 go_down(Server *server)
 {
-	SmemConn   *conn;
-	SmemConn   *next;
+	SmemConn *conn;
+	SmemConn *next;
 
 	close(server->listener);
 	server->listener = -1;
@@ -165,7 +165,7 @@ go_down(Server *server)
 static void
 follow_faults(Server *server, int64_t now)
 {
-	bool		down = smem_faults_down(&server->service.faults, now);
+	bool down = smem_faults_down(&server->service.faults, now);
 
 	if (down && server->listener >= 0)
 		go_down(server);
@@ -178,13 +178,13 @@ static int
 run_clock(Server *server, int64_t now)
 {
 	const SmemFaults *faults = &server->service.faults;
-	int64_t		due = INT64_MAX;
-	SmemConn   *conn;
-	SmemConn   *next;
+	int64_t			  due = INT64_MAX;
+	SmemConn		 *conn;
+	SmemConn		 *next;
 
 	for (conn = server->conns; conn; conn = next)
 	{
-		uint32_t	wanted = conn->wanted;
+		uint32_t wanted = conn->wanted;
 
 		next = conn->next;
 		if (conn->due_ms <= now)
@@ -211,18 +211,18 @@ static void
 turn(Server *server)
 {
 	struct epoll_event events[EVENTS_MAX];
-	int64_t		now = now_ms();
-	int			n;
-	int			i;
+	int64_t			   now = now_ms();
+	int				   n;
+	int				   i;
 
 	follow_faults(server, now);
 	n = epoll_wait(server->epoll, events, EVENTS_MAX, run_clock(server, now));
 	now = now_ms();
 	for (i = 0; i < n; i++)
 	{
-		void	   *mark = events[i].data.ptr;
-		SmemConn   *conn = mark;
-		uint32_t	wanted;
+		void	 *mark = events[i].data.ptr;
+		SmemConn *conn = mark;
+		uint32_t  wanted;
 
 		if (mark == &server->listener || mark == &server->control)
 		{
@@ -240,7 +240,7 @@ turn(Server *server)
 static SSL_CTX *
 open_tls(const char *cert, const char *key)
 {
-	SSL_CTX    *tls = SSL_CTX_new(TLS_server_method());
+	SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
 
 	if (tls == NULL || SSL_CTX_use_certificate_chain_file(tls, cert) != 1 ||
 		SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1)
@@ -257,31 +257,30 @@ usage(void)
 {
 	fputs("usage: somabrain [--port N] [--control-port N] [--record FILE] [--no-values]\n"
 		  "                 [--items] [--prefix PATH] [--token TEXT] [--forms LIST]\n"
-		  "                 [--cert FILE --key FILE]\n", stderr);
+		  "                 [--cert FILE --key FILE]\n",
+		  stderr);
 	exit(2);
 }
 
 static void
 read_options(Server *server, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"port", required_argument, NULL, 'p'},
-		{"control-port", required_argument, NULL, 'c'},
-		{"record", required_argument, NULL, 'r'},
-		{"no-values", no_argument, NULL, 'n'},
-		{"items", no_argument, NULL, 'i'},
-		{"prefix", required_argument, NULL, 'x'},
-		{"token", required_argument, NULL, 't'},
-		{"forms", required_argument, NULL, 'f'},
-		{"cert", required_argument, NULL, 'C'},
-		{"key", required_argument, NULL, 'K'},
-		{NULL, 0, NULL, 0}
-	};
-	SmemService *service = &server->service;
-	const char *record = NULL;
-	const char *cert = NULL;
-	const char *key = NULL;
-	int			option;
+	static const struct option options[] = {{"port", required_argument, NULL, 'p'},
+											{"control-port", required_argument, NULL, 'c'},
+											{"record", required_argument, NULL, 'r'},
+											{"no-values", no_argument, NULL, 'n'},
+											{"items", no_argument, NULL, 'i'},
+											{"prefix", required_argument, NULL, 'x'},
+											{"token", required_argument, NULL, 't'},
+											{"forms", required_argument, NULL, 'f'},
+											{"cert", required_argument, NULL, 'C'},
+											{"key", required_argument, NULL, 'K'},
+											{NULL, 0, NULL, 0}};
+	SmemService				  *service = &server->service;
+	const char				  *record = NULL;
+	const char				  *cert = NULL;
+	const char				  *key = NULL;
+	int						   option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0)
 	{
@@ -317,7 +316,7 @@ read_options(Server *server, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	static Server server;
+	static Server	 server;
 	struct sigaction action = {.sa_handler = ask_to_stop};
 
 	sigaction(SIGTERM, &action, NULL);

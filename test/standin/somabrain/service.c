@@ -9,9 +9,9 @@
 static void
 put_coordinate(SmemBuf *out, SmemCoordinate form, SmemPrint print)
 {
-	unsigned	x = (unsigned) (print.high % 1000000);
-	unsigned	y = (unsigned) ((print.high >> 32) % 1000000);
-	unsigned	z = (unsigned) (print.low % 1000000);
+	unsigned x = (unsigned) (print.high % 1000000);
+	unsigned y = (unsigned) ((print.high >> 32) % 1000000);
+	unsigned z = (unsigned) (print.low % 1000000);
 
 	switch (form)
 	{
@@ -43,19 +43,19 @@ put_result(SmemService *service, SmemBuf *out, size_t i)
 	}
 	smem_buf_puts(out, "\"coordinate\":");
 	put_coordinate(out, service->faults.coordinate, service->prints[i]);
-	smem_buf_printf(out, ",\"promoted_to_wm\":true,\"persisted_to_ltm\":true,\"deduplicated\":%s,"
+	smem_buf_printf(out,
+					",\"promoted_to_wm\":true,\"persisted_to_ltm\":true,\"deduplicated\":%s,"
 					"\"request_id\":\"%016llx-%zu\",\"warnings\":[]",
-					service->repeats[i] ? "true" : "false",
-					(unsigned long long) service->taken, i);
+					service->repeats[i] ? "true" : "false", (unsigned long long) service->taken, i);
 }
 
 static void
 put_body(SmemService *service, SmemBuf *out, bool ok, size_t n)
 {
 	const SmemRequest *req = &service->request;
-	bool		in_results = req->form == SMEM_FORM_BATCH ||
-		(req->form == SMEM_FORM_SINGLE && service->faults.single_in_results);
-	size_t		i;
+	bool			   in_results = req->form == SMEM_FORM_BATCH ||
+					  (req->form == SMEM_FORM_SINGLE && service->faults.single_in_results);
+	size_t i;
 
 	smem_buf_printf(out, "{\"ok\":%s", ok ? "true" : "false");
 	if (req->form != SMEM_FORM_LEGACY)
@@ -82,7 +82,7 @@ static void
 put_answer(SmemService *service, SmemBuf *out, bool ok, size_t n)
 {
 	static SmemBuf body;
-	SmemSlice	text;
+	SmemSlice	   text;
 
 	if (body.max == 0)
 		smem_buf_init(&body, ANSWER_MAX);
@@ -97,8 +97,8 @@ put_answer(SmemService *service, SmemBuf *out, bool ok, size_t n)
 static void
 put_error(SmemService *service, SmemBuf *out, int status, const char *extra, const char *detail)
 {
-	char		body[400];
-	SmemBuf		text;
+	char	body[400];
+	SmemBuf text;
 
 	smem_buf_init(&text, sizeof(body));
 	smem_buf_puts(&text, "{\"detail\":");
@@ -127,8 +127,8 @@ static bool
 take(SmemService *service, const SmemHead *head, size_t n)
 {
 	if (!make_room(service, service->request.n) ||
-		!smem_ledger_accept(&service->ledger, &service->request, head, n,
-							service->repeats, service->prints))
+		!smem_ledger_accept(&service->ledger, &service->request, head, n, service->repeats,
+							service->prints))
 		return false;
 	service->taken++;
 	return true;
@@ -137,8 +137,8 @@ take(SmemService *service, const SmemHead *head, size_t n)
 static void
 put_status(SmemService *service, const SmemRule *rule, SmemBuf *out)
 {
-	char		extra[2 * SMEM_RULE_TEXT];
-	int			n = 0;
+	char extra[2 * SMEM_RULE_TEXT];
+	int	 n = 0;
 
 	extra[0] = '\0';
 	if (rule->retry_after[0])
@@ -185,11 +185,11 @@ static SmemReply
 finish(SmemService *service, const SmemHead *head, int64_t now_ms, SmemBuf *out)
 {
 	const SmemRule *rule = smem_faults_match(&service->faults, &service->request, now_ms);
-	SmemReply	reply = {SMEM_FAULT_NONE, service->faults.delay_ms, 0, 0};
-	SmemFaultKind kind = rule ? rule->kind : SMEM_FAULT_NONE;
-	bool		answers = kind == SMEM_FAULT_NONE || kind == SMEM_FAULT_DRIP ||
-		kind == SMEM_FAULT_MISSING_RESULTS;
-	size_t		n = service->request.n;
+	SmemReply		reply = {SMEM_FAULT_NONE, service->faults.delay_ms, 0, 0};
+	SmemFaultKind	kind = rule ? rule->kind : SMEM_FAULT_NONE;
+	bool			answers =
+		kind == SMEM_FAULT_NONE || kind == SMEM_FAULT_DRIP || kind == SMEM_FAULT_MISSING_RESULTS;
+	size_t n = service->request.n;
 
 	/* A prefix: a server that took later items of a session first would break its order itself. */
 	if (kind == SMEM_FAULT_MISSING_RESULTS)
@@ -216,7 +216,7 @@ finish(SmemService *service, const SmemHead *head, int64_t now_ms, SmemBuf *out)
 static bool
 is_authorized(const SmemService *service, const SmemHead *head)
 {
-	SmemSlice	token = head->authorization;
+	SmemSlice token = head->authorization;
 
 	if (service->faults.token[0] == '\0')
 		return true;
@@ -231,7 +231,7 @@ is_authorized(const SmemService *service, const SmemHead *head)
 static int
 form_of_path(const SmemService *service, SmemSlice path)
 {
-	SmemSlice	rest = path;
+	SmemSlice rest = path;
 
 	if (smem_slice_is(path, "/remember"))
 		return SMEM_FORM_LEGACY;
@@ -249,7 +249,7 @@ static bool
 check(SmemService *service, SmemForm form, const SmemHead *head, SmemSlice body)
 {
 	SmemRequest *req = &service->request;
-	SmemSlice	nothing = {NULL, 0};
+	SmemSlice	 nothing = {NULL, 0};
 
 	if (smem_request_check(req, form, head, body))
 	{
@@ -268,8 +268,8 @@ SmemReply
 smem_service_answer(SmemService *service, const SmemHead *head, SmemSlice body, int64_t now_ms,
 					SmemBuf *out)
 {
-	SmemReply	plain = {SMEM_FAULT_NONE, service->faults.delay_ms, 0, 0};
-	int			form = form_of_path(service, head->path);
+	SmemReply plain = {SMEM_FAULT_NONE, service->faults.delay_ms, 0, 0};
+	int		  form = form_of_path(service, head->path);
 
 	service->bytes += body.len;
 	if (form < 0 || !(service->faults.forms & (1u << form)))

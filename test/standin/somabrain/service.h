@@ -11,16 +11,16 @@
 
 typedef struct SmemService
 {
-	SmemSlice	prefix;			/* before /memory/..., "" or as "/api" */
+	SmemSlice	prefix; /* before /memory/..., "" or as "/api" */
 	SmemFaults	faults;
 	SmemLedger	ledger;
 	SmemRequest request;
-	bool	   *repeats;		/* scratch, one per item */
+	bool	   *repeats; /* scratch, one per item */
 	SmemPrint  *prints;
 	size_t		scratch_size;
 	uint64_t	requests[SMEM_FORM_COUNT];
 	uint64_t	unknown_paths;
-	uint64_t	taken;			/* requests whose items were accepted */
+	uint64_t	taken; /* requests whose items were accepted */
 	uint64_t	bytes;
 	uint64_t	violations;
 	uint64_t	reused_request_ids;
@@ -33,10 +33,10 @@ typedef struct SmemService
 /* What the connection does with the bytes that the service wrote. */
 typedef struct SmemReply
 {
-	SmemFaultKind kind;			/* NONE, HANG, DRIP, RESET, or TRUNCATED */
-	int			delay_ms;
-	int			drip_ms;
-	int			drip_bytes;
+	SmemFaultKind kind; /* NONE, HANG, DRIP, RESET, or TRUNCATED */
+	int			  delay_ms;
+	int			  drip_ms;
+	int			  drip_bytes;
 } SmemReply;
 
 /* Appends the answer to out. */

@@ -10,7 +10,7 @@
 SmemSlice
 smem_slice(const char *text)
 {
-	SmemSlice	slice = {text, text ? strlen(text) : 0};
+	SmemSlice slice = {text, text ? strlen(text) : 0};
 
 	return slice;
 }
@@ -31,7 +31,7 @@ bool
 smem_slice_contains(SmemSlice hay, SmemSlice needle)
 {
 	return needle.len == 0 ||
-		(hay.data && memmem(hay.data, hay.len, needle.data, needle.len) != NULL);
+		   (hay.data && memmem(hay.data, hay.len, needle.data, needle.len) != NULL);
 }
 
 static bool
@@ -55,7 +55,7 @@ put_escaped(SmemBuf *buf, unsigned char c)
 void
 smem_text_json(SmemBuf *buf, SmemSlice text)
 {
-	size_t		at = 0;
+	size_t at = 0;
 
 	if (text.data == NULL)
 	{
@@ -65,7 +65,7 @@ smem_text_json(SmemBuf *buf, SmemSlice text)
 	smem_buf_putc(buf, '"');
 	while (at < text.len)
 	{
-		size_t		run = at;
+		size_t run = at;
 
 		while (run < text.len && is_plain((unsigned char) text.data[run]))
 			run++;
@@ -92,18 +92,18 @@ hex_digit(char c)
 bool
 smem_text_percent_decode(SmemSlice text, SmemBuf *out)
 {
-	size_t		i;
+	size_t i;
 
 	for (i = 0; i < text.len; i++)
 	{
-		char		c = text.data[i];
+		char c = text.data[i];
 
 		if (c <= 0x20 || c >= 0x7F)
 			return false;
 		if (c == '%')
 		{
-			int			high = i + 2 < text.len ? hex_digit(text.data[i + 1]) : -1;
-			int			low = i + 2 < text.len ? hex_digit(text.data[i + 2]) : -1;
+			int high = i + 2 < text.len ? hex_digit(text.data[i + 1]) : -1;
+			int low = i + 2 < text.len ? hex_digit(text.data[i + 2]) : -1;
 
 			if (high < 0 || low < 0)
 				return false;
@@ -126,8 +126,8 @@ fold(uint64_t a, uint64_t b)
 static uint64_t
 mix_in(uint64_t seed, SmemSlice text)
 {
-	size_t		at = 0;
-	uint64_t	word;
+	size_t	 at = 0;
+	uint64_t word;
 
 	seed = fold(seed ^ (text.len + PRINT_B), PRINT_A);
 	for (; at + 8 <= text.len; at += 8)
@@ -144,7 +144,7 @@ mix_in(uint64_t seed, SmemSlice text)
 SmemPrint
 smem_text_print(SmemSlice a, SmemSlice b)
 {
-	SmemPrint	print;
+	SmemPrint print;
 
 	print.high = mix_in(mix_in(PRINT_A, a), b);
 	print.low = mix_in(mix_in(PRINT_B, a), b);
@@ -155,9 +155,9 @@ void
 smem_text_sha256(const SmemSlice *parts, size_t n, size_t stride, char hex[SMEM_SHA_HEX])
 {
 	static EVP_MD_CTX *ctx = NULL;
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned int len = 0;
-	size_t		i;
+	unsigned char	   digest[EVP_MAX_MD_SIZE];
+	unsigned int	   len = 0;
+	size_t			   i;
 
 	if (ctx == NULL)
 		ctx = EVP_MD_CTX_new();

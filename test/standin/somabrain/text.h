@@ -20,16 +20,16 @@ typedef struct SmemSlice
 /* Two halves of a 128-bit fingerprint; collisions are not expected in a test's lifetime. */
 typedef struct SmemPrint
 {
-	uint64_t	high;
-	uint64_t	low;
+	uint64_t high;
+	uint64_t low;
 } SmemPrint;
 
 #define SMEM_SHA_HEX 65
 
 extern SmemSlice smem_slice(const char *text);
-extern bool smem_slice_is(SmemSlice slice, const char *text);
-extern bool smem_slice_same(SmemSlice a, SmemSlice b);
-extern bool smem_slice_contains(SmemSlice hay, SmemSlice needle);
+extern bool		 smem_slice_is(SmemSlice slice, const char *text);
+extern bool		 smem_slice_same(SmemSlice a, SmemSlice b);
+extern bool		 smem_slice_contains(SmemSlice hay, SmemSlice needle);
 
 /* Appends a JSON string with its quotes, or null where the slice is absent. */
 extern void smem_text_json(SmemBuf *buf, SmemSlice text);

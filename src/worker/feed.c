@@ -22,6 +22,11 @@
 #define RETRY_BYTES (4 * 1024 * 1024)
 #define RETRY_SESSIONS 32
 
+/* Pace: below so many rows a second each is looked at by itself; above, 10 us of waiting for each of them. */
+#define PACE_SINGLE 600.0
+#define PACE_LINGER_MAX_US ((int64) 100000)
+#define PACE_MEMORY_US ((int64) 200000)
+
 #define HEARTBEAT_US ((int64_t) 1000000)
 
 /* How many rows a starting shipper counts one by one before it trusts the difference of ids. */
@@ -197,30 +202,27 @@ look(SmemShipper *sh)
 }
 
 /*
- * How long to wait before the next look, by what the last one found.
+ * How long to wait before the next look, by the rate at which rows came lately.
  *
  * A look costs the same whether it finds one row or a thousand, and so does a
  * request to a sink: where writers are many, fewer and larger pages leave them
  * the processor.  Single writes are looked at within a millisecond.
  */
-static int64
-linger_after(int rows)
+static void
+set_pace(SmemShipper *sh, int rows)
 {
-	static const struct
-	{
-		int rows;
-		int linger_ms;
-	} pace[] = {{400, 100}, {100, 50}, {32, 25}, {12, 10}, {4, 4}, {2, 2}, {1, 1}};
+	int64  span_us = Max(sh->now - sh->paced_at, 1);
+	double weight = (double) span_us / (double) (span_us + PACE_MEMORY_US);
+	double rate = (double) rows * 1000000.0 / (double) span_us;
 
-	for (int i = 0; i < lengthof(pace); i++)
-	{
-		if (rows >= pace[i].rows)
-			return (int64) pace[i].linger_ms * 1000;
-	}
-	return 0;
+	sh->rate += (rate - sh->rate) * weight;
+	sh->paced_at = sh->now;
+	sh->linger_us =
+		sh->rate < PACE_SINGLE ? 1000 : (int64) Min(sh->rate * 10.0, (double) PACE_LINGER_MAX_US);
 }
 
-static void
+/* Reads on in the newest step; returns how many rows came into the window. */
+static int
 read_step(SmemShipper *sh)
 {
 	SmemOpenStep *open = step_at(sh, sh->nsteps - 1);
@@ -230,8 +232,7 @@ read_step(SmemShipper *sh)
 
 	if (room > 0)
 		smem_step_read(&open->step, sh->sink, room, feed_row, &state);
-	rows = open->rows - rows;
-	sh->linger_us = linger_after(rows);
+	return open->rows - rows;
 }
 
 bool
@@ -372,10 +373,8 @@ feed_more(SmemShipper *sh)
 	{
 		if (smem_feed_unread(sh))
 			read_step(sh);
-		else if (look(sh))
-			read_step(sh);
 		else
-			sh->linger_us = 0;
+			set_pace(sh, look(sh) ? read_step(sh) : 0);
 	}
 	smem_commit();
 	smem_feed_retire(sh);

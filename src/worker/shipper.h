@@ -55,6 +55,8 @@ typedef struct SmemShipper
 	uint64_t	seen_since; /* value of unseen_since that the last look has taken care of, or 0 */
 	TimestampTz last_record;
 	int64_t		linger_us; /* pause between two looks, grows with what a look finds */
+	double		rate;	   /* rows a second that became visible lately */
+	TimestampTz paced_at;  /* when that was reckoned */
 
 	/* parking place */
 	int64_t		parked; /* rows that block their sessions */

@@ -89,7 +89,7 @@ ok(finish_program($writer), 'the last writer ends');
 note("$met_parked kills met parked rows");
 note('killed: ' . join ', ', map { "$done{$_} times $_" } sort keys %done);
 
-$brain->control(mode => 'ok');
+$brain->control(mode => 'status', status => 422, content => '77 xx');
 ok(drained($node), 'the backlog drains');
 my $result = history(node => $node, written => \@logs, brain => $brain, topic => $topic, dead => 1);
 is_clean($result, "after $kills kills");

@@ -486,16 +486,20 @@ collect_unsent(dlist_head *list, int64_t *ids, int n, int max)
 static void
 resend(SmemShipper *sh)
 {
-	FeedState state = {.sh = sh};
-	int		  max = SMEM_WINDOW_ROWS + RETRY_ROOM * 2;
-	int64_t	 *ids = palloc(sizeof(int64_t) * max);
-	int		  n = 0;
+	FeedState  state = {.sh = sh};
+	SmemEntry *one;
+	int		   max = SMEM_WINDOW_ROWS + RETRY_ROOM * 2;
+	int64_t	  *ids = palloc(sizeof(int64_t) * max);
+	int		   n = 0;
 
 	n = collect_unsent(&sh->window.retries, ids, n, max);
 	n = collect_unsent(&sh->window.stream, ids, n, max);
 	sh->unsent = n > 0;
-	if (n == 0)
+	sh->alone = sh->alone && smem_window_suspects(&sh->window, 1);
+	if (n == 0 || (sh->alone && smem_window_under_way(&sh->window, &one) > 0))
 		return;
+	if (sh->alone)
+		n = 1;
 	if (!smem_begin("reading rows again"))
 	{
 		sh->exists = false;

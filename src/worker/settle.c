@@ -183,7 +183,7 @@ next_attempt(SmemShipper *sh, SmemEntry *entry, int attempts)
 static void
 classify(SmemShipper *sh, Record *rec, SmemEntry *entry)
 {
-	int attempts = entry->retry ? entry->attempts : 1;
+	int attempts = entry->retry ? entry->attempts : Max(entry->attempts, 1);
 
 	switch (entry->kind)
 	{

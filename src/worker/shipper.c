@@ -32,6 +32,10 @@
 #define COURIER_PING_US ((int64_t) 1000000)
 #define COURIER_SILENCE_US ((int64_t) 10000000)
 #define COURIER_STEADY_US ((int64_t) 10000000)
+
+/* One that lived so long did not die of what it held; of what three others held, too, it may have. */
+#define COURIER_LONG_US ((int64_t) 60000000)
+#define SUSPECT_DEATHS 3
 #define IDLE_MS 1000
 
 static SmemShipper shipper;
@@ -39,16 +43,35 @@ static SmemShipper shipper;
 static void
 stop_courier(SmemShipper *sh)
 {
-	dlist_iter iter;
-
 	smem_link_close(&sh->link);
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	sh->slot->courier_pid = 0;
 	LWLockRelease(smem_shared->lock);
-	dlist_foreach (iter, &sh->window.stream)
-		dlist_container(SmemEntry, node, iter.cur)->sent = false;
-	dlist_foreach (iter, &sh->window.retries)
-		dlist_container(SmemEntry, node, iter.cur)->sent = false;
+}
+
+/*
+ * A row that a courier had alone when it died, after others had died with it,
+ * is taken for the reason: it is parked, and tried a bounded number of times.
+ */
+static void
+blame_row(SmemShipper *sh)
+{
+	static const SmemStr class = {"courier_died", 12};
+	static const SmemStr reason = {"courier ended while it sent this row", 36};
+	SmemEntry			*entry = NULL;
+	SmemOutcome			 out = {.kind = SMEM_OUTCOME_FAILED, .class = class, .reason = reason};
+	bool				 lived = sh->now - sh->courier_started > COURIER_LONG_US;
+
+	if (sh->alone && smem_window_under_way(&sh->window, &entry) == 1)
+	{
+		out.id = entry->id;
+		/* Each courier that it took along was an attempt. */
+		entry->attempts += entry->deaths;
+		smem_window_settle(&sh->window, entry, &out);
+		entry->at = sh->now;
+	}
+	smem_window_unsend(&sh->window, !lived);
+	sh->alone = smem_window_suspects(&sh->window, SUSPECT_DEATHS);
 }
 
 static void
@@ -66,6 +89,7 @@ lose_courier(SmemShipper *sh, const char *why)
 	SmemRetry retry = {.initial = 100 * SMEM_MSEC, .max = 10 * SMEM_SEC};
 
 	stop_courier(sh);
+	blame_row(sh);
 	if (sh->courier_failures > 0 && sh->now - sh->last_ping > COURIER_STEADY_US)
 		sh->courier_failures = 0;
 	if (sh->courier_failures == 0)
@@ -97,6 +121,7 @@ start_courier(SmemShipper *sh)
 	pg_atomic_write_u32(&sh->slot->circuit, SMEM_CIRCUIT_CLOSED);
 	sh->last_heard = sh->last_ping = sh->now;
 	smem_config_frame(sh->sink, &sh->link.out);
+	sh->courier_started = sh->now;
 	sh->unsent = true;
 }
 
@@ -208,6 +233,7 @@ turn_timeout_ms(SmemShipper *sh)
 {
 	int			timeout = IDLE_MS;
 	TimestampTz record = smem_settle_due(sh);
+	SmemEntry  *one;
 
 	if (record != 0)
 		timeout = Min(timeout, time_left_ms(sh, record));
@@ -217,6 +243,8 @@ turn_timeout_ms(SmemShipper *sh)
 		timeout = Min(timeout, time_left_ms(sh, sh->courier_retry_at));
 	if (sh->park_changed)
 		timeout = 0;
+	if (sh->unsent && sh->alone && smem_window_under_way(&sh->window, &one) > 0)
+		return timeout;
 	if (sh->unsent && sh->link.fd >= 0)
 		return smem_buf_len(&sh->link.out) > 0 ? timeout : 0;
 	if (smem_window_full(&sh->window) || sh->nsteps == SMEM_STEPS)

@@ -68,7 +68,9 @@ typedef struct SmemShipper
 	/* courier */
 	TimestampTz courier_retry_at; /* not started again before this */
 	int			courier_failures;
+	TimestampTz courier_started;
 	bool		unsent; /* the window may hold rows that this courier has not got */
+	bool		alone;	/* and it has but one at a time, until the row is found that kills it */
 	TimestampTz last_heard;
 	TimestampTz last_ping;
 } SmemShipper;

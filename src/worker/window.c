@@ -96,6 +96,75 @@ smem_window_settle(SmemWindow *window, SmemEntry *entry, const SmemOutcome *out)
 }
 
 static void
+unsend(dlist_head *list, bool blame)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, list)
+	{
+		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
+
+		if (!blame)
+			entry->deaths = 0;
+		else if (entry->sent && entry->kind == 0 && entry->deaths < UINT8_MAX)
+			entry->deaths++;
+		entry->sent = false;
+	}
+}
+
+void
+smem_window_unsend(SmemWindow *window, bool blame)
+{
+	unsend(&window->stream, blame);
+	unsend(&window->retries, blame);
+}
+
+static int
+under_way(dlist_head *list, SmemEntry **entry)
+{
+	dlist_iter iter;
+	int		   n = 0;
+
+	dlist_foreach (iter, list)
+	{
+		SmemEntry *other = dlist_container(SmemEntry, node, iter.cur);
+
+		if (!other->sent || other->kind != 0)
+			continue;
+		*entry = other;
+		n++;
+	}
+	return n;
+}
+
+int
+smem_window_under_way(SmemWindow *window, SmemEntry **entry)
+{
+	return under_way(&window->stream, entry) + under_way(&window->retries, entry);
+}
+
+static bool
+suspects(dlist_head *list, int deaths)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, list)
+	{
+		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
+
+		if (entry->kind == 0 && entry->deaths >= deaths)
+			return true;
+	}
+	return false;
+}
+
+bool
+smem_window_suspects(SmemWindow *window, int deaths)
+{
+	return suspects(&window->stream, deaths) || suspects(&window->retries, deaths);
+}
+
+static void
 free_str(char *s)
 {
 	if (s != NULL)

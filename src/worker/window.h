@@ -25,11 +25,12 @@ typedef struct SmemEntry
 {
 	int64_t		id; /* hash key */
 	dlist_node	node;
-	uint32_t	step;  /* number of the step it was read in */
-	bool		retry; /* comes from the parking place */
-	bool		head;  /* of its session's parked rows */
-	bool		sent;  /* handed to the courier that runs now */
-	uint8_t		kind;  /* SmemOutcomeKind, 0 while unknown */
+	uint32_t	step;	/* number of the step it was read in */
+	bool		retry;	/* comes from the parking place */
+	bool		head;	/* of its session's parked rows */
+	bool		sent;	/* handed to the courier that runs now */
+	uint8_t		deaths; /* couriers that died with the row in their hands */
+	uint8_t		kind;	/* SmemOutcomeKind, 0 while unknown */
 	int			attempts;
 	int			bytes;
 	TimestampTz commit_at;
@@ -61,8 +62,17 @@ extern SmemEntry *smem_window_find(SmemWindow *window, int64_t id);
 extern SmemEntry *smem_window_add(SmemWindow *window, int64_t id, bool retry, const char *tenant,
 								  const char *session, int bytes);
 extern void		  smem_window_settle(SmemWindow *window, SmemEntry *entry, const SmemOutcome *out);
-extern void		  smem_window_remove(SmemWindow *window, SmemEntry *entry);
-extern bool		  smem_window_full(const SmemWindow *window);
+
+/* The courier is gone: nothing is sent any more; what it held is blamed where asked for, or absolved. */
+extern void smem_window_unsend(SmemWindow *window, bool blame);
+
+/* Rows that are handed over and have no outcome; the last one of them in entry, where any. */
+extern int smem_window_under_way(SmemWindow *window, SmemEntry **entry);
+
+/* Whether a row without outcome was in the hands of that many dying couriers. */
+extern bool smem_window_suspects(SmemWindow *window, int deaths);
+extern void smem_window_remove(SmemWindow *window, SmemEntry *entry);
+extern bool smem_window_full(const SmemWindow *window);
 
 /*
  * Whether a row of the session stands in the list, before the given entry (or

@@ -31,6 +31,16 @@ make_array(Datum *elements, bool *nulls, int n, Oid type)
 											  TYPALIGN_INT));
 }
 
+static Datum
+id_array(const int64_t *ids, int n)
+{
+	Datum *elements = palloc(sizeof(Datum) * (n + 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(ids[i]);
+	return make_array(elements, NULL, n, INT8OID);
+}
+
 /* Several arrays unnest side by side only without a schema's name; the parser then takes pg_catalog's. */
 void
 smem_park(SmemSink sink, const SmemParked *rows, int n)
@@ -125,15 +135,12 @@ smem_unpark(SmemSink sink, const int64_t *ids, int n)
 {
 	static SmemQuery query = {
 		"DELETE FROM somamem.parked WHERE sink = $1 AND id = ANY ($2)", 2, {TEXTOID, INT8ARRAYOID}};
-	Datum *elements = palloc(sizeof(Datum) * (n + 1));
-	Datum  args[2];
+	Datum args[2];
 
 	if (n == 0)
 		return;
-	for (int i = 0; i < n; i++)
-		elements[i] = Int64GetDatum(ids[i]);
 	args[0] = sink_datum(sink);
-	args[1] = make_array(elements, NULL, n, INT8OID);
+	args[1] = id_array(ids, n);
 	smem_query(&query, args, NULL, 0);
 }
 
@@ -238,15 +245,12 @@ smem_park_extend(SmemSink sink, const int64_t *ids, int n, TimestampTz lease)
 		" AND next_attempt_at <= pg_catalog.clock_timestamp()",
 		3,
 		{TEXTOID, INT8ARRAYOID, TIMESTAMPTZOID}};
-	Datum *elements = palloc(sizeof(Datum) * (n + 1));
-	Datum  args[3];
+	Datum args[3];
 
 	if (n == 0)
 		return;
-	for (int i = 0; i < n; i++)
-		elements[i] = Int64GetDatum(ids[i]);
 	args[0] = sink_datum(sink);
-	args[1] = make_array(elements, NULL, n, INT8OID);
+	args[1] = id_array(ids, n);
 	args[2] = TimestampTzGetDatum(lease);
 	smem_query(&query, args, NULL, 0);
 }
@@ -259,15 +263,12 @@ smem_park_return(SmemSink sink, const int64_t *ids, int n)
 		" WHERE sink = $1 AND id = ANY ($2)",
 		2,
 		{TEXTOID, INT8ARRAYOID}};
-	Datum *elements = palloc(sizeof(Datum) * (n + 1));
-	Datum  args[2];
+	Datum args[2];
 
 	if (n == 0)
 		return;
-	for (int i = 0; i < n; i++)
-		elements[i] = Int64GetDatum(ids[i]);
 	args[0] = sink_datum(sink);
-	args[1] = make_array(elements, NULL, n, INT8OID);
+	args[1] = id_array(ids, n);
 	smem_query(&query, args, NULL, 0);
 }
 

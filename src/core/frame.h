@@ -19,6 +19,10 @@
  *             session's rows must be delivered.
  *   PING      u64, answered by PONG with the same number.
  *   TRY_NOW   no body: forget every pause, try at once.
+ *   PAUSE     u8: 1, nothing new goes out and what is on the wire comes to its
+ *             end; 0, go on.
+ *   RECORDED  u64: the page with this number is recorded, the next one may be
+ *             committed.  Exactly once only.
  *   End of file: exit.
  *
  * From the courier
@@ -27,13 +31,21 @@
  *             that meets the sink's trouble has none until the trouble is over.
  *   STATE     see SmemSinkState; whenever it changed, at most ten a second.
  *   PONG      u64
+ *
+ * Exactly once (CONFIG kafka_exactly_once = on), from the courier too
+ *   COMMITTED u64 page, u32 n, n times u64 row id: the last page that the sink
+ *             has, 0 and no id where it has none.  Sent once, as soon as the
+ *             sink can tell; no ROW comes before.
+ *   PAGE      u64 page: the DELIVERED outcomes since the last PAGE are this
+ *             page, all of it, and the sink has it.  The next is not committed
+ *             before RECORDED names this one.
  */
 #ifndef SMEM_CORE_FRAME_H
 #define SMEM_CORE_FRAME_H
 
 #include "core/buf.h"
 
-#define SMEM_FRAME_VERSION 1
+#define SMEM_FRAME_VERSION 2
 #define SMEM_FRAME_MAX ((size_t) 64 * 1024 * 1024)
 #define SMEM_FRAME_NULL 0xFFFFFFFFu
 
@@ -43,10 +55,14 @@ typedef enum SmemFrameType
 	SMEM_FRAME_ROW = 'R',
 	SMEM_FRAME_PING = 'P',
 	SMEM_FRAME_TRY_NOW = 'T',
+	SMEM_FRAME_PAUSE = 'Z',
+	SMEM_FRAME_RECORDED = 'K',
 	SMEM_FRAME_HELLO = 'H',
 	SMEM_FRAME_OUTCOMES = 'O',
 	SMEM_FRAME_STATE = 'S',
-	SMEM_FRAME_PONG = 'G'
+	SMEM_FRAME_PONG = 'G',
+	SMEM_FRAME_COMMITTED = 'M',
+	SMEM_FRAME_PAGE = 'A'
 } SmemFrameType;
 
 /* A string inside a frame: not ended by a NUL; data is NULL when absent. */
@@ -58,6 +74,9 @@ typedef struct SmemStr
 
 /* The row is the first of its session that is sent again: its session may flow once more. */
 #define SMEM_ROW_REOPEN 0x01
+
+/* Not a row of the outbox but news of a dead letter, for the dead-letter topic; extras belong to the event. */
+#define SMEM_ROW_DEAD_LETTER 0x02
 
 typedef struct SmemRow
 {

@@ -99,6 +99,30 @@ CREATE TABLE somamem.shipment
 CREATE INDEX shipment_ids ON somamem.shipment USING gist (pg_catalog.int8range(first_id, last_id, '[]'))
 	WHERE first_id IS NOT NULL;
 
+/*
+ * Positions of tenants that a sink's own position passes by: rows of the
+ * tenant that are ahead of the detour's position, up to until_* where that is
+ * set, are not settled although the sink's position has passed them.
+ */
+CREATE TABLE somamem.detour
+(
+	sink		text NOT NULL,
+	number		bigint NOT NULL,
+	tenant		text NOT NULL,
+	system_identifier bigint NOT NULL,
+	from_snapshot pg_snapshot NOT NULL,
+	from_high	bigint NOT NULL,
+	from_next_xid xid8 NOT NULL,
+	to_snapshot	pg_snapshot,
+	to_high		bigint,
+	to_next_xid	xid8,
+	after_id	bigint NOT NULL DEFAULT 0,
+	until_snapshot pg_snapshot,
+	until_high	bigint,
+	until_next_xid xid8,
+	PRIMARY KEY (sink, number)
+);
+
 /* Rows that a sink's position has passed and that are not delivered: waiting for a retry, for their time, or behind one. */
 CREATE TABLE somamem.parked
 (
@@ -146,6 +170,7 @@ COMMENT ON COLUMN somamem.outbox.xid IS 'top-level transaction that wrote the ro
 COMMENT ON COLUMN somamem.outbox.segment IS 'segment of the ring that holds the row';
 COMMENT ON TABLE somamem.segment IS 'state of the ring of outbox segments; the current one is opened and not sealed';
 COMMENT ON TABLE somamem.shipment IS 'log of recorded pages per sink, with receipts; a sink''s newest row is its position';
+COMMENT ON TABLE somamem.detour IS 'positions of tenants whose backlog is shipped beside the stream of all others';
 COMMENT ON TABLE somamem.parked IS 'rows behind a sink''s position that are not delivered yet';
 COMMENT ON COLUMN somamem.parked.state IS 'retry (failed by itself), behind (an earlier row of its session is parked), held (its tenant is throttled), delayed (deliver_after)';
 COMMENT ON TABLE somamem.dead_letter IS 'rows that a sink refused for good, with payload and reason';
@@ -160,6 +185,7 @@ SELECT pg_catalog.pg_extension_config_dump('somamem.outbox_5', '');
 SELECT pg_catalog.pg_extension_config_dump('somamem.outbox_6', '');
 SELECT pg_catalog.pg_extension_config_dump('somamem.outbox_7', '');
 SELECT pg_catalog.pg_extension_config_dump('somamem.shipment', '');
+SELECT pg_catalog.pg_extension_config_dump('somamem.detour', '');
 SELECT pg_catalog.pg_extension_config_dump('somamem.parked', '');
 SELECT pg_catalog.pg_extension_config_dump('somamem.dead_letter', '');
 SELECT pg_catalog.pg_extension_config_dump('somamem.outbox_id_seq', '');

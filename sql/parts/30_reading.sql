@@ -128,7 +128,11 @@ AS $$
 		FROM somamem.shipment n WHERE n.sink = e.sink ORDER BY n.id DESC LIMIT 1) AS n ON true
 	LEFT JOIN LATERAL (SELECT coalesce((pg_catalog.pg_visible_in_snapshot(r.xid, n.from_snapshot)
 			OR r.xid >= n.from_next_xid AND r.id <= n.from_high)
-			AND n.system_identifier = (SELECT c.system_identifier FROM pg_catalog.pg_control_system() AS c), false)
+			AND n.system_identifier = (SELECT c.system_identifier FROM pg_catalog.pg_control_system() AS c)
+			AND NOT EXISTS (SELECT 1 FROM somamem.detour v WHERE v.sink = e.sink AND v.tenant = r.tenant
+				AND NOT (pg_catalog.pg_visible_in_snapshot(r.xid, v.from_snapshot)
+					OR r.xid >= v.from_next_xid AND r.id <= v.from_high)
+				AND (v.until_snapshot IS NULL OR pg_catalog.pg_visible_in_snapshot(r.xid, v.until_snapshot))), false)
 			AS settled
 		FROM somamem.outbox r WHERE r.id = $1 LIMIT 1) AS o ON true
 	LEFT JOIN LATERAL (SELECT l.id, l.ids, l.receipts, l.delivered_at FROM somamem.shipment l

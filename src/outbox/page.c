@@ -10,8 +10,8 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-/* Ids that are looked up in another server's log in one transaction. */
-#define RESTORED_STRETCH 10000
+/* Ids that are looked at in one transaction where most of them may be passed over. */
+#define STRETCH 10000
 
 static bool
 is_new(const SmemStep *step, uint64_t xid)
@@ -116,42 +116,76 @@ smem_step_free(SmemStep *step)
 	step->nlate = 0;
 }
 
+void
+smem_step_copy(SmemStep *to, const SmemStep *from)
+{
+	*to = *from;
+	smem_moment_copy(&to->from, &from->from);
+	smem_moment_copy(&to->to, &from->to);
+	to->late = palloc(sizeof(uint64) * (from->nlate + 1));
+	memcpy(to->late, from->late, sizeof(uint64) * from->nlate);
+}
+
+#define FILTERED(only, except)                                                                     \
+	" AND (" only "::text IS NULL OR o.tenant = " only ") AND (" except                            \
+	"::text[] IS NULL OR o.tenant <> ALL (" except "))"
+
+/* Fills in the two arguments of FILTERED. */
+static void
+put_filter(const SmemFilter *filter, Datum *args, char *nulls)
+{
+	Datum *names = palloc(sizeof(Datum) * (filter->nexcept + 1));
+
+	nulls[0] = filter->only == NULL ? 'n' : ' ';
+	nulls[1] = filter->nexcept == 0 ? 'n' : ' ';
+	if (filter->only != NULL)
+		args[0] = CStringGetTextDatum(filter->only);
+	for (int i = 0; i < filter->nexcept; i++)
+		names[i] = CStringGetTextDatum(filter->except[i]);
+	if (filter->nexcept > 0)
+		args[1] = PointerGetDatum(
+			construct_array(names, filter->nexcept, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
 /* Rows of the late transactions among the ids that the earlier step passed.  Ids above those are found by id. */
 static uint64
-query_late(SmemStep *step, int limit)
+query_late(SmemStep *step, const SmemFilter *filter, int64 upto, int limit)
 {
 	static SmemQuery query = {
 		"SELECT o.* FROM pg_catalog.unnest($1::xid8[]) AS late (xid) CROSS JOIN LATERAL"
 		" (SELECT " SMEM_ROW_COLUMNS
-		" FROM somamem.outbox o WHERE o.xid = late.xid AND o.id > $2 AND o.id <= $3"
-		" ORDER BY o.xid, o.id LIMIT $4) o ORDER BY o.id LIMIT $4",
-		4,
-		{XID8ARRAYOID, INT8OID, INT8OID, INT8OID}};
+		" FROM somamem.outbox o WHERE o.xid = late.xid AND o.id > $2 AND o.id <= $3" FILTERED(
+			"$5", "$6") " ORDER BY o.xid, o.id LIMIT $4) o ORDER BY o.id LIMIT $4",
+		6,
+		{XID8ARRAYOID, INT8OID, INT8OID, INT8OID, TEXTOID, TEXTARRAYOID}};
 	Datum *xids = palloc(sizeof(Datum) * (step->nlate + 1));
-	Datum  args[4];
+	Datum  args[6] = {0};
+	char   nulls[7] = "      ";
 
 	for (int i = 0; i < step->nlate; i++)
 		xids[i] = UInt64GetDatum(step->late[i]);
 	args[0] = PointerGetDatum(
 		construct_array(xids, step->nlate, XID8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	args[1] = Int64GetDatum(step->read_id);
-	args[2] = Int64GetDatum(step->from.high);
+	args[2] = Int64GetDatum(upto);
 	args[3] = Int64GetDatum(limit);
-	return smem_query(&query, args, NULL, 0);
+	put_filter(filter, args + 4, nulls + 4);
+	return smem_query(&query, args, nulls, 0);
 }
 
 static uint64
-query_new(SmemStep *step, int limit)
+query_new(SmemStep *step, const SmemFilter *filter, int64 upto, int limit)
 {
-	static SmemQuery query = {
-		"SELECT " SMEM_ROW_COLUMNS
-		" FROM somamem.outbox o WHERE o.id > $1 AND o.id <= $2 ORDER BY o.id LIMIT $3",
-		3,
-		{INT8OID, INT8OID, INT8OID}};
-	Datum args[3] = {Int64GetDatum(Max(step->read_id, step->from.high)), Int64GetDatum(step->top),
-					 Int64GetDatum(limit)};
+	static SmemQuery query = {"SELECT " SMEM_ROW_COLUMNS
+							  " FROM somamem.outbox o WHERE o.id > $1 AND o.id <= $2" FILTERED(
+								  "$4", "$5") " ORDER BY o.id LIMIT $3",
+							  5,
+							  {INT8OID, INT8OID, INT8OID, TEXTOID, TEXTARRAYOID}};
+	Datum args[5] = {Int64GetDatum(step->read_id), Int64GetDatum(upto), Int64GetDatum(limit)};
+	char  nulls[6] = "     ";
 
-	return smem_query(&query, args, NULL, 0);
+	put_filter(filter, args + 3, nulls + 3);
+	return smem_query(&query, args, nulls, 0);
 }
 
 /*
@@ -159,21 +193,23 @@ query_new(SmemStep *step, int limit)
  * no further than upto, so that a long log takes many short transactions.
  */
 static uint64
-query_restored(SmemStep *step, SmemSink sink, int64 upto, int limit)
+query_restored(SmemStep *step, SmemSink sink, const SmemFilter *filter, int64 upto, int limit)
 {
 	static SmemQuery query = {
 		"SELECT " SMEM_ROW_COLUMNS " FROM somamem.outbox o WHERE o.id > $1 AND o.id <= $2"
 		" AND NOT EXISTS (SELECT 1 FROM somamem.shipment s WHERE s.sink = $4 AND s.first_id IS NOT NULL"
 		"  AND pg_catalog.int8range(s.first_id, s.last_id, '[]') @> o.id AND o.id = ANY (s.ids))"
 		" AND NOT EXISTS (SELECT 1 FROM somamem.parked p WHERE p.sink = $4 AND p.id = o.id)"
-		" AND NOT EXISTS (SELECT 1 FROM somamem.dead_letter d WHERE d.sink = $4 AND d.id = o.id)"
-		" ORDER BY o.id LIMIT $3",
-		4,
-		{INT8OID, INT8OID, INT8OID, TEXTOID}};
-	Datum args[4] = {Int64GetDatum(step->read_id), Int64GetDatum(upto), Int64GetDatum(limit),
+		" AND NOT EXISTS (SELECT 1 FROM somamem.dead_letter d WHERE d.sink = $4 AND d.id = o.id)" FILTERED(
+			"$5", "$6") " ORDER BY o.id LIMIT $3",
+		6,
+		{INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTARRAYOID}};
+	Datum args[6] = {Int64GetDatum(step->read_id), Int64GetDatum(upto), Int64GetDatum(limit),
 					 CStringGetTextDatum(smem_sink_name(sink))};
+	char  nulls[7] = "      ";
 
-	return smem_query(&query, args, NULL, 0);
+	put_filter(filter, args + 4, nulls + 4);
+	return smem_query(&query, args, nulls, 0);
 }
 
 /* Visits what a query found.  Returns false when the visitor had enough. */
@@ -209,27 +245,39 @@ visit_rows(SmemStep *step, SmemSink sink, uint64 found, SmemRowVisitor visit, vo
 	return more;
 }
 
-void
-smem_step_read(SmemStep *step, SmemSink sink, int max_rows, SmemRowVisitor visit, void *arg)
+/* How far one call reads: all of it, unless rows are passed over on the way. */
+static int64
+stretch(const SmemStep *step, const SmemFilter *filter, int64 end)
 {
-	int64  upto = step->restored ? Min(step->top, step->read_id + RESTORED_STRETCH) : step->top;
+	if (!step->restored && filter->only == NULL && filter->nexcept == 0)
+		return end;
+	return Min(end, step->read_id + STRETCH);
+}
+
+void
+smem_step_read(SmemStep *step, SmemSink sink, const SmemFilter *filter, int max_rows,
+			   SmemRowVisitor visit, void *arg)
+{
+	int64  upto;
 	uint64 found;
 
-	if (step->read_id < step->from.high)
+	if (step->read_id < step->from.high && step->nlate > 0)
 	{
-		if (step->nlate > 0)
-		{
-			found = query_late(step, max_rows);
-			if (!visit_rows(step, sink, found, visit, arg) || found >= (uint64) max_rows)
-				return;
-			max_rows -= (int) found;
-		}
-		step->read_id = step->from.high;
+		upto = stretch(step, filter, step->from.high);
+		found = query_late(step, filter, upto, max_rows);
+		if (!visit_rows(step, sink, found, visit, arg) || found >= (uint64) max_rows)
+			return;
+		max_rows -= (int) found;
+		step->read_id = upto;
+		if (upto < step->from.high)
+			return;
 	}
+	step->read_id = Max(step->read_id, step->from.high);
 	if (step->read_id < step->top)
 	{
-		found =
-			step->restored ? query_restored(step, sink, upto, max_rows) : query_new(step, max_rows);
+		upto = stretch(step, filter, step->top);
+		found = step->restored ? query_restored(step, sink, filter, upto, max_rows)
+							   : query_new(step, filter, upto, max_rows);
 		if (!visit_rows(step, sink, found, visit, arg) || found >= (uint64) max_rows)
 			return;
 		step->read_id = upto;

@@ -34,6 +34,7 @@ typedef struct SmemStep
 typedef struct SmemOutboxRow
 {
 	SmemRow		row; /* ready for a frame */
+	uint64_t	xid; /* top-level transaction that wrote it */
 	TimestampTz created_at;
 	TimestampTz deliver_after; /* 0: none */
 	char	   *tenant;		   /* as in the table, for parking */
@@ -44,6 +45,14 @@ typedef struct SmemOutboxRow
 /* Called for each row; returns false to stop after it. */
 typedef bool (*SmemRowVisitor)(SmemOutboxRow *row, void *arg);
 
+/* Whose rows are read: one tenant's, or those of all but some. */
+typedef struct SmemFilter
+{
+	const char	*only; /* NULL: everybody's, but for */
+	const char **except;
+	int			 nexcept;
+} SmemFilter;
+
 /*
  * Prepares the step between two moments, whose lists it takes over, going on
  * behind after_id.  In a transaction; lists are allocated in the current context.
@@ -51,9 +60,16 @@ typedef bool (*SmemRowVisitor)(SmemOutboxRow *row, void *arg);
 extern void smem_step_begin(SmemStep *step, SmemSink sink, int64_t after_id);
 extern void smem_step_free(SmemStep *step);
 
-/* Visits up to max_rows rows of the step and moves read_id; sets all_read at its end.  In a transaction. */
-extern void smem_step_read(SmemStep *step, SmemSink sink, int max_rows, SmemRowVisitor visit,
-						   void *arg);
+/* A second reader of the same step, at the same place.  Lists are allocated in the current context. */
+extern void smem_step_copy(SmemStep *to, const SmemStep *from);
+
+/*
+ * Visits up to max_rows rows of the step and moves read_id; sets all_read at
+ * its end.  Where the filter leaves rows out, it may return early, without a
+ * row, so that a call takes some milliseconds at most.  In a transaction.
+ */
+extern void smem_step_read(SmemStep *step, SmemSink sink, const SmemFilter *filter, int max_rows,
+						   SmemRowVisitor visit, void *arg);
 
 /* Visits the rows with these ids, in the order of the ids. */
 extern void smem_rows_by_id(SmemSink sink, const int64_t *ids, int n, SmemRowVisitor visit,

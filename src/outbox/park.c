@@ -185,6 +185,18 @@ smem_park_blocks(SmemSink sink, const char *tenant, const char *session)
 	return smem_query(&query, args, NULL, 1) > 0;
 }
 
+bool
+smem_park_has_tenant(SmemSink sink, const char *tenant)
+{
+	static SmemQuery query = {
+		"SELECT 1 FROM somamem.parked WHERE sink = $1 AND tenant = $2 AND state <> 'delayed' LIMIT 1",
+		2,
+		{TEXTOID, TEXTOID}};
+	Datum args[2] = {sink_datum(sink), CStringGetTextDatum(tenant)};
+
+	return smem_query(&query, args, NULL, 1) > 0;
+}
+
 int
 smem_park_wake_delayed(SmemSink sink)
 {

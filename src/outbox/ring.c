@@ -143,7 +143,8 @@ turn(void)
 
 /*
  * Whether the sink has every row of the segment behind it: the transactions
- * of all were over at its recorded position.  Rows of one segment may have
+ * of all were over at its recorded position, and at that of every tenant on a
+ * detour.  Rows of one segment may have
  * been written while it was no longer current, so they are looked for by
  * transaction.  One that is newer than the position though its id is not was
  * written on another server, and settled by the step that made the position.
@@ -155,7 +156,11 @@ sink_is_behind(int segment, SmemSink sink)
 		"SELECT 1::bigint FROM (SELECT system_identifier, pg_catalog.pg_snapshot_xmin(from_snapshot) AS xmin,"
 		"  from_high, from_next_xid FROM somamem.shipment WHERE sink = $2 ORDER BY id DESC LIMIT 1) AS p"
 		" WHERE p.system_identifier = $3 AND NOT EXISTS (SELECT 1 FROM somamem.outbox o WHERE o.segment = $1"
-		"  AND o.xid >= p.xmin AND (o.xid < p.from_next_xid OR o.id > p.from_high))",
+		"  AND o.xid >= p.xmin AND (o.xid < p.from_next_xid OR o.id > p.from_high))"
+		" AND NOT EXISTS (SELECT 1 FROM somamem.detour d WHERE d.sink = $2 AND EXISTS"
+		"  (SELECT 1 FROM somamem.outbox o WHERE o.segment = $1"
+		"   AND o.xid >= pg_catalog.pg_snapshot_xmin(d.from_snapshot)"
+		"   AND (o.xid < d.from_next_xid OR o.id > d.from_high)))",
 		3,
 		{INT2OID, TEXTOID, INT8OID}};
 	Datum args[3] = {Int16GetDatum(segment), CStringGetTextDatum(smem_sink_name(sink)),

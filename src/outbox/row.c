@@ -212,6 +212,7 @@ smem_row_decode(SPITupleTable *table, uint64_t i, SmemSink sink, SmemOutboxRow *
 
 	memset(row, 0, sizeof(*row));
 	row->row.id = smem_row_id(table, i);
+	row->xid = smem_row_xid(table, i);
 	row->created_at = DatumGetTimestampTz(column(table, i, COL_CREATED_AT, &isnull));
 	row->row.created_us = row->created_at + UNIX_EPOCH_SHIFT_US;
 	value = column(table, i, COL_DELIVER_AFTER, &isnull);

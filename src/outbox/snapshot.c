@@ -146,6 +146,19 @@ smem_moment_free(SmemMoment *moment)
 	moment->snapshot.nxip = 0;
 }
 
+/* Of two that differ in nothing else, the later one has fewer in progress. */
+bool
+smem_moment_reached(const SmemMoment *moment, const SmemMoment *other)
+{
+	const SmemSnapshot *a = &moment->snapshot;
+	const SmemSnapshot *b = &other->snapshot;
+
+	if (moment->high < other->high || moment->next_xid < other->next_xid || a->xmax < b->xmax)
+		return false;
+	return moment->high > other->high || moment->next_xid > other->next_xid || a->xmax > b->xmax ||
+		   a->nxip <= b->nxip;
+}
+
 bool
 smem_moment_equal(const SmemMoment *a, const SmemMoment *b)
 {

@@ -55,6 +55,9 @@ extern int64_t smem_last_id(void);
 extern void smem_moment_copy(SmemMoment *to, const SmemMoment *from);
 extern void smem_moment_free(SmemMoment *moment);
 
+/* Whether the first was taken at or after the second. */
+extern bool smem_moment_reached(const SmemMoment *moment, const SmemMoment *other);
+
 /* Whether nothing can have been committed between the two. */
 extern bool smem_moment_equal(const SmemMoment *a, const SmemMoment *b);
 

@@ -1,6 +1,6 @@
 /*
- * The reading half of a shipper: looks for what became visible, and hands
- * rows to the courier while the window has room.
+ * The reading half of a shipper: looks for what became visible, reads the
+ * main stream, and hands rows to the courier while the window has room.
  */
 #include "postgres.h"
 
@@ -17,11 +17,6 @@
 /* With this much unsent the socket is the bottleneck, and reading on would only cost memory. */
 #define OUT_HIGH_WATER (4 * 1024 * 1024)
 
-/* Room above the window for rows from the parking place, so that a full stream cannot lock them out. */
-#define RETRY_ROOM 256
-#define RETRY_BYTES (4 * 1024 * 1024)
-#define RETRY_SESSIONS 32
-
 /* Pace: below so many rows a second each is looked at by itself; above, 10 us of waiting for each of them. */
 #define PACE_SINGLE 600.0
 #define PACE_LINGER_MAX_US ((int64) 100000)
@@ -32,23 +27,14 @@
 /* How many rows a starting shipper counts one by one before it trusts the difference of ids. */
 #define COUNT_LIMIT "100000"
 
-typedef struct FeedState
+bool
+smem_feed_socket_full(SmemShipper *sh)
 {
-	SmemShipper	 *sh;
-	SmemOpenStep *open; /* NULL for rows from the parking place and for resending */
-	SmemDue		 *due;
-	int			  ndue;
-	int64_t		  last_id; /* of the due rows, the last one that was looked at */
-} FeedState;
-
-static SmemOpenStep *
-step_at(SmemShipper *sh, int i)
-{
-	return &sh->steps[(sh->first_step + i) % SMEM_STEPS];
+	return smem_buf_len(&sh->link.out) >= OUT_HIGH_WATER;
 }
 
-static void
-send_row(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
+void
+smem_feed_send(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
 {
 	static const SmemStr class = {"not_utf8", 8};
 	static const SmemStr reason = {"text is not valid UTF-8", 23};
@@ -88,63 +74,35 @@ settle_here(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
 	return true;
 }
 
-static bool
-feed_row(SmemOutboxRow *row, void *arg)
+void
+smem_feed_offer(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
 {
-	FeedState	*state = arg;
-	SmemShipper *sh = state->sh;
-	SmemEntry	*entry = smem_window_add(&sh->window, row->row.id, false, row->tenant, row->session,
-										 (int) row->row.payload.len);
-
-	if (entry != NULL)
-	{
-		entry->step = state->open->number;
-		entry->commit_at = Max(row->created_at, state->open->from_time);
-		state->open->rows++;
-		if (!settle_here(sh, entry, row))
-			send_row(sh, entry, row);
-	}
-	return !smem_window_full(&sh->window) && smem_buf_len(&sh->link.out) < OUT_HIGH_WATER;
+	if (!settle_here(sh, entry, row))
+		smem_feed_send(sh, entry, row);
 }
 
-static void
-drop_step(SmemShipper *sh)
+void
+smem_feed_row(SmemShipper *sh, SmemStream *st, SmemOutboxRow *row)
 {
-	MemoryContext outer = MemoryContextSwitchTo(sh->context);
-	SmemOpenStep *open = step_at(sh, 0);
+	SmemOpenStep *open = smem_stream_newest(st);
+	SmemEntry	 *entry = smem_window_add(&sh->window, row->row.id, st->list, row->tenant,
+										  row->session, (int) row->row.payload.len);
 
-	smem_moment_free(&sh->from);
-	smem_moment_copy(&sh->from, &open->step.to);
-	smem_step_free(&open->step);
-	sh->first_step = (sh->first_step + 1) % SMEM_STEPS;
-	sh->nsteps--;
-	sh->position_moved = true;
-	MemoryContextSwitchTo(outer);
+	if (entry == NULL)
+		return;
+	entry->step = open->number;
+	entry->commit_at = Max(row->created_at, open->from_time);
+	open->rows++;
+	smem_feed_offer(sh, entry, row);
 }
 
 void
 smem_feed_retire(SmemShipper *sh)
 {
-	while (sh->nsteps > 0 && step_at(sh, 0)->step.all_read && step_at(sh, 0)->rows == 0)
-		drop_step(sh);
-}
-
-/* Opens the step from the last moment to this one; takes over the moment's lists. */
-static void
-open_step(SmemShipper *sh, SmemMoment *to, int64_t after_id)
-{
 	MemoryContext outer = MemoryContextSwitchTo(sh->context);
-	SmemOpenStep *open = step_at(sh, sh->nsteps);
 
-	memset(open, 0, sizeof(*open));
-	open->number = sh->next_number++;
-	/* Of what an earlier process had not settled the commit time is lost: it was not before the write. */
-	open->from_time = sh->last_time == 0 ? 0 : Max(sh->last_time, (TimestampTz) sh->seen_since);
-	open->step.from = sh->last;
-	open->step.to = *to;
-	smem_moment_copy(&sh->last, to);
-	sh->nsteps++;
-	smem_step_begin(&open->step, sh->sink, after_id);
+	for (int i = 0; i <= SMEM_DETOURS; i++)
+		smem_stream_retire(&sh->stream[i]);
 	MemoryContextSwitchTo(outer);
 }
 
@@ -168,6 +126,17 @@ is_blank(SmemShipper *sh)
 	return !sh->exists;
 }
 
+/* Opens the main stream's next step.  Of what an earlier process had not settled the commit time is lost. */
+static void
+open_step(SmemShipper *sh, SmemMoment *to, int64_t after_id)
+{
+	SmemStream *main = smem_main_stream(sh);
+	TimestampTz from_time =
+		main->last_time == 0 ? 0 : Max(main->last_time, (TimestampTz) sh->seen_since);
+
+	smem_stream_open_step(main, sh->sink, to, after_id, from_time);
+}
+
 /* Takes a new moment; false when nothing can have been committed since the last. */
 static bool
 look(SmemShipper *sh)
@@ -188,7 +157,7 @@ look(SmemShipper *sh)
 	}
 	time = GetCurrentTimestamp();
 	smem_moment_take(&moment);
-	news = !smem_moment_equal(&moment, &sh->last);
+	news = !smem_moment_equal(&moment, &smem_main_stream(sh)->last);
 	if (news)
 	{
 		smem_ship_gate();
@@ -196,7 +165,7 @@ look(SmemShipper *sh)
 	}
 	else
 		smem_moment_free(&moment);
-	sh->last_time = time;
+	smem_main_stream(sh)->last_time = time;
 	MemoryContextSwitchTo(outer);
 	return news;
 }
@@ -221,144 +190,65 @@ set_pace(SmemShipper *sh, int rows)
 		sh->rate < PACE_SINGLE ? 1000 : (int64) Min(sh->rate * 10.0, (double) PACE_LINGER_MAX_US);
 }
 
+static bool
+take_row(SmemOutboxRow *row, void *arg)
+{
+	SmemShipper *sh = arg;
+
+	if (!smem_tenants_passed(sh, row))
+		smem_feed_row(sh, smem_main_stream(sh), row);
+	return sh->window.bytes < SMEM_WINDOW_BYTES && !smem_feed_socket_full(sh);
+}
+
 /* Reads on in the newest step; returns how many rows came into the window. */
 static int
 read_step(SmemShipper *sh)
 {
-	SmemOpenStep *open = step_at(sh, sh->nsteps - 1);
-	FeedState	  state = {.sh = sh, .open = open};
+	SmemOpenStep *open = smem_stream_newest(smem_main_stream(sh));
+	SmemFilter	  filter;
 	int			  rows = open->rows;
-	int			  room = SMEM_WINDOW_ROWS - sh->window.rows;
 
-	if (room > 0)
-		smem_step_read(&open->step, sh->sink, room, feed_row, &state);
+	smem_tenants_filter(sh, &filter);
+	smem_step_read(&open->step, sh->sink, &filter, smem_tenants_main_room(sh), take_row, sh);
 	return open->rows - rows;
 }
 
-bool
-smem_feed_wants_look(SmemShipper *sh)
+static bool
+wants_look(SmemShipper *sh)
 {
-	if (sh->nsteps == SMEM_STEPS || sh->now < sh->last_look + sh->linger_us)
+	if (smem_main_stream(sh)->nsteps == SMEM_STEPS || sh->now < sh->last_look + sh->linger_us)
 		return false;
 	return pg_atomic_read_u32(&sh->slot->woken) != 0 || sh->now >= sh->last_look + HEARTBEAT_US;
 }
 
-bool
-smem_feed_unread(SmemShipper *sh)
+static void
+read_main(SmemShipper *sh)
 {
-	return sh->nsteps > 0 && !step_at(sh, sh->nsteps - 1)->step.all_read;
+	if (smem_stream_unread(smem_main_stream(sh)))
+		read_step(sh);
+	else
+		set_pace(sh, look(sh) ? read_step(sh) : 0);
 }
 
 static bool
-feed_due_row(SmemOutboxRow *row, void *arg)
+main_wants_read(SmemShipper *sh)
 {
-	FeedState	*state = arg;
-	SmemShipper *sh = state->sh;
-	SmemEntry	*entry = smem_window_add(&sh->window, row->row.id, true, row->tenant, row->session,
-										 (int) row->row.payload.len);
-
-	state->last_id = row->row.id;
-	if (entry == NULL)
-		return true;
-	for (int i = 0; i < state->ndue; i++)
-	{
-		if (state->due[i].id != entry->id)
-			continue;
-		entry->head = state->due[i].head;
-		entry->attempts = state->due[i].attempts;
-		entry->commit_at = state->due[i].commit_at;
-	}
-	send_row(sh, entry, row);
-	return sh->window.bytes < SMEM_WINDOW_BYTES + RETRY_BYTES;
-}
-
-/* What did not fit had no attempt: gives the turns behind the last row back. */
-static void
-return_turns(SmemShipper *sh, FeedState *state)
-{
-	int64_t *ids = palloc(sizeof(int64_t) * (state->ndue + 1));
-	int		 n = 0;
-
-	for (int i = 0; i < state->ndue; i++)
-	{
-		if (state->due[i].head && state->due[i].id > state->last_id &&
-			smem_window_find(&sh->window, state->due[i].id) == NULL)
-			ids[n++] = state->due[i].id;
-	}
-	smem_park_return(sh->sink, ids, n);
-}
-
-/* A row that waits in the courier for its sink to come back is not due again, nor another attempt. */
-static void
-extend_leases(SmemShipper *sh, TimestampTz lease)
-{
-	int64_t	  *ids = palloc(sizeof(int64_t) * (SMEM_WINDOW_ROWS + RETRY_ROOM * 2));
-	dlist_iter iter;
-	int		   n = 0;
-
-	dlist_foreach (iter, &sh->window.retries)
-		ids[n++] = dlist_container(SmemEntry, node, iter.cur)->id;
-	smem_park_extend(sh->sink, ids, n, lease);
-}
-
-/* Sends what is due from the parking place. */
-static void
-feed_due(SmemShipper *sh)
-{
-	FeedState	state = {.sh = sh};
-	TimestampTz lease = sh->now + (int64_t) smem_guc_retry_max * 1000;
-	int64_t	   *ids;
-	int			n = 0;
-
-	if (sh->delayed > 0)
-	{
-		int woken = smem_park_wake_delayed(sh->sink);
-
-		sh->delayed -= woken;
-		sh->parked += woken;
-		pg_atomic_fetch_sub_u64(&sh->slot->done, woken);
-	}
-	extend_leases(sh, lease);
-	state.ndue = smem_park_due(sh->sink, RETRY_SESSIONS, lease, &state.due);
-	ids = palloc(sizeof(int64_t) * (state.ndue + 1));
-	for (int i = 0; i < state.ndue && sh->window.rows + n < SMEM_WINDOW_ROWS + RETRY_ROOM; i++)
-	{
-		if (smem_window_find(&sh->window, state.due[i].id) == NULL)
-			ids[n++] = state.due[i].id;
-	}
-	if (n > 0)
-	{
-		smem_rows_by_id(sh->sink, ids, n, feed_due_row, &state);
-		return_turns(sh, &state);
-	}
-	sh->park_changed = true;
-}
-
-static bool
-due_now(SmemShipper *sh)
-{
-	return sh->next_due != 0 && sh->next_due <= sh->now &&
-		   sh->window.rows < SMEM_WINDOW_ROWS + RETRY_ROOM / 2 &&
-		   sh->window.bytes < SMEM_WINDOW_BYTES + RETRY_BYTES / 2;
-}
-
-/* Reads again what the parking place waits for. */
-static void
-refresh_park(SmemShipper *sh)
-{
-	sh->next_due = smem_park_next(sh->sink);
-	sh->parked_oldest = smem_park_oldest(sh->sink);
-	sh->park_changed = false;
+	if (smem_tenants_main_room(sh) == 0)
+		smem_tenants_make_room(sh);
+	return smem_tenants_main_room(sh) > 0 &&
+		   (smem_stream_unread(smem_main_stream(sh)) || wants_look(sh));
 }
 
 static void
 feed_more(SmemShipper *sh)
 {
-	bool room = !smem_window_full(&sh->window) && smem_buf_len(&sh->link.out) < OUT_HIGH_WATER;
-	bool due = due_now(sh);
-	bool wants = room && (smem_feed_unread(sh) || smem_feed_wants_look(sh));
+	bool		due = smem_due_now(sh);
+	bool		room = !smem_feed_socket_full(sh);
+	bool		main = room && main_wants_read(sh);
+	TimestampTz again;
+	bool		detours = room && smem_tenants_have_work(sh, &again);
 
-	if (!due && !wants && !sh->park_changed)
+	if (!due && !main && !detours && !sh->park_changed)
 		return;
 	if (!smem_begin("reading the outbox"))
 	{
@@ -366,18 +256,26 @@ feed_more(SmemShipper *sh)
 		return;
 	}
 	if (due)
-		feed_due(sh);
+		smem_due_feed(sh);
 	if (sh->park_changed)
-		refresh_park(sh);
-	if (wants)
-	{
-		if (smem_feed_unread(sh))
-			read_step(sh);
-		else
-			set_pace(sh, look(sh) ? read_step(sh) : 0);
-	}
+		smem_due_refresh(sh);
+	if (main)
+		read_main(sh);
+	if (detours)
+		smem_tenants_read(sh);
 	smem_commit();
 	smem_feed_retire(sh);
+}
+
+bool
+smem_feed_has_work(SmemShipper *sh)
+{
+	TimestampTz again;
+
+	if (sh->unsent || smem_feed_socket_full(sh))
+		return false;
+	return (smem_stream_unread(smem_main_stream(sh)) && smem_tenants_main_room(sh) > 0) ||
+		   smem_tenants_have_work(sh, &again);
 }
 
 /* What is not settled behind the position, for the backlog's figure; exact where that is cheap. */
@@ -421,8 +319,8 @@ smem_feed_start(SmemShipper *sh)
 			(errmsg(
 				"outbox was restored from another server: sink \"%s\" gets what it had not acknowledged there",
 				smem_sink_name(sh->sink))));
-	smem_moment_copy(&sh->last, &position.from);
-	smem_moment_copy(&sh->from, &position.from);
+	smem_stream_begin(smem_main_stream(sh), &position);
+	smem_tenants_start(sh);
 	if (position.in_step)
 	{
 		smem_ship_gate();
@@ -436,84 +334,15 @@ smem_feed_start(SmemShipper *sh)
 	pg_atomic_write_u64(&sh->slot->done, pg_atomic_read_u64(&sh->db->committed) - (uint64) pending);
 	pg_atomic_write_u32(&sh->slot->parked, (uint32) sh->parked);
 	pg_atomic_write_u32(&sh->slot->dead, (uint32) dead);
-	refresh_park(sh);
-	smem_commit();
-}
-
-/* A row that its session's trouble caught up with meanwhile waits behind it. */
-static bool
-resend_row(SmemOutboxRow *row, void *arg)
-{
-	FeedState	*state = arg;
-	SmemShipper *sh = state->sh;
-	SmemEntry	*entry = smem_window_find(&sh->window, row->row.id);
-	SmemOutcome	 behind = {.id = row->row.id, .kind = SMEM_OUTCOME_BEHIND};
-
-	if (entry == NULL || entry->kind != 0 || entry->sent)
-		return true;
-	if (!entry->retry)
-	{
-		if (!settle_here(sh, entry, row))
-			send_row(sh, entry, row);
-	}
-	else if (smem_window_blocks(&sh->window, true, row->tenant, row->session, entry))
-		smem_window_settle(&sh->window, entry, &behind);
-	else
-		send_row(sh, entry, row);
-	return smem_buf_len(&sh->link.out) < OUT_HIGH_WATER;
-}
-
-static int
-collect_unsent(dlist_head *list, int64_t *ids, int n, int max)
-{
-	dlist_iter iter;
-
-	dlist_foreach (iter, list)
-	{
-		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
-
-		if (entry->kind == 0 && !entry->sent && n < max)
-			ids[n++] = entry->id;
-	}
-	return n;
-}
-
-/*
- * Hands to a new courier what the window holds without an outcome, as much as
- * the socket's buffer takes.  Nothing new is read before the rest has gone,
- * too: it would overtake.
- */
-static void
-resend(SmemShipper *sh)
-{
-	FeedState  state = {.sh = sh};
-	SmemEntry *one;
-	int		   max = SMEM_WINDOW_ROWS + RETRY_ROOM * 2;
-	int64_t	  *ids = palloc(sizeof(int64_t) * max);
-	int		   n = 0;
-
-	n = collect_unsent(&sh->window.retries, ids, n, max);
-	n = collect_unsent(&sh->window.stream, ids, n, max);
-	sh->unsent = n > 0;
-	sh->alone = sh->alone && smem_window_suspects(&sh->window, 1);
-	if (n == 0 || (sh->alone && smem_window_under_way(&sh->window, &one) > 0))
-		return;
-	if (sh->alone)
-		n = 1;
-	if (!smem_begin("reading rows again"))
-	{
-		sh->exists = false;
-		return;
-	}
-	smem_rows_by_id(sh->sink, ids, n, resend_row, &state);
+	smem_due_refresh(sh);
 	smem_commit();
 }
 
 void
 smem_feed(SmemShipper *sh)
 {
-	if (sh->unsent && sh->link.fd >= 0 && smem_buf_len(&sh->link.out) < OUT_HIGH_WATER)
-		resend(sh);
+	if (sh->unsent && sh->link.fd >= 0 && !smem_feed_socket_full(sh))
+		smem_resend(sh);
 	if (!sh->unsent)
 		feed_more(sh);
 }

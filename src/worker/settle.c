@@ -12,19 +12,22 @@
 #include "common/pg_prng.h"
 #include "core/retry.h"
 #include "lib/stringinfo.h"
+#include "outbox/detour.h"
 #include "outbox/park.h"
 #include "pg/query.h"
 #include "pg/settings.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* Enough settled rows to be worth a record at once, and the most that one takes. */
+/* Enough settled rows to be worth a record at once. */
 #define RECORD_SOON 256
-#define RECORD_MAX 2048
 
 /* What one record writes. */
 typedef struct Record
 {
+	int			   settled[SMEM_DETOURS + 1]; /* rows of each stream, from its first */
+	SmemEntry	 **entries;
+	int			   n;
 	SmemPage	   page;
 	StringInfoData receipts;
 	SmemParked	  *parked;
@@ -33,6 +36,9 @@ typedef struct Record
 	int			   ndead;
 	int64_t		  *unpark;
 	int			   nunpark;
+	char		 **held; /* tenants that the sink wants nothing of, and until when */
+	TimestampTz	  *held_until;
+	int			   nheld;
 	const char	 **tenants; /* of sessions whose parked rows may move up */
 	const char	 **sessions;
 	int			   ntouched;
@@ -111,7 +117,7 @@ smem_settle_receive(SmemShipper *sh)
 static void
 touch(Record *rec, SmemEntry *entry)
 {
-	rec->tenants[rec->ntouched] = entry->tenant;
+	rec->tenants[rec->ntouched] = smem_entry_tenant(entry);
 	rec->sessions[rec->ntouched++] = entry->session;
 }
 
@@ -148,7 +154,7 @@ add_parked(Record *rec, SmemEntry *entry, const char *state, int attempts, Times
 	SmemParked *parked = &rec->parked[rec->nparked++];
 
 	parked->id = entry->id;
-	parked->tenant = entry->tenant;
+	parked->tenant = smem_entry_tenant(entry);
 	parked->session = entry->session;
 	parked->state = state;
 	parked->attempts = attempts;
@@ -156,6 +162,16 @@ add_parked(Record *rec, SmemEntry *entry, const char *state, int attempts, Times
 	parked->commit_at = entry->commit_at;
 	parked->class = entry->class;
 	parked->error = entry->reason;
+}
+
+static void
+add_held(Record *rec, SmemEntry *entry, TimestampTz until)
+{
+	add_parked(rec, entry, "held", 0, until);
+	if (rec->nheld > 0 && strcmp(rec->held[rec->nheld - 1], smem_entry_tenant(entry)) == 0)
+		return;
+	rec->held[rec->nheld] = pstrdup(smem_entry_tenant(entry));
+	rec->held_until[rec->nheld++] = until;
 }
 
 /* The row is delivered or dead: it needs nothing more, and its session moves up. */
@@ -204,7 +220,7 @@ classify(SmemShipper *sh, Record *rec, SmemEntry *entry)
 			leave(rec, entry);
 			break;
 		case SMEM_OUTCOME_HELD:
-			add_parked(rec, entry, "held", 0, sh->now + (int64) entry->delay_ms * 1000);
+			add_held(rec, entry, sh->now + (int64) entry->delay_ms * 1000);
 			rec->new_parked += !entry->retry;
 			break;
 		case SMEM_OUTCOME_BEHIND:
@@ -222,91 +238,156 @@ classify(SmemShipper *sh, Record *rec, SmemEntry *entry)
 	}
 }
 
+/* Makes room for n entries. */
 static void
 init_record(Record *rec, int n)
 {
 	memset(rec, 0, sizeof(*rec));
+	rec->entries = palloc(sizeof(SmemEntry *) * n);
 	rec->page.ids = palloc(sizeof(int64_t) * n);
 	rec->page.delivered_at = palloc(sizeof(TimestampTz) * n);
 	rec->parked = palloc(sizeof(SmemParked) * n);
 	rec->dead = palloc(sizeof(SmemDead) * n);
 	rec->unpark = palloc(sizeof(int64_t) * n);
+	rec->held = palloc(sizeof(char *) * n);
+	rec->held_until = palloc(sizeof(TimestampTz) * n);
 	rec->tenants = palloc(sizeof(char *) * n);
 	rec->sessions = palloc(sizeof(char *) * n);
 	initStringInfo(&rec->receipts);
 }
 
-/* Where the position will be once the first n rows of the stream are settled. */
-static void
-position_after(SmemShipper *sh, int n, SmemPosition *position)
+/*
+ * A detour can be recorded once the main stream's position passes its
+ * beginning: before that, a restart begins without it.
+ */
+static bool
+is_recordable(SmemShipper *sh, const Record *rec, int list)
 {
-	int		   left[SMEM_STEPS];
-	SmemEntry *next = NULL;
-	dlist_iter iter;
+	return list == SMEM_LIST_MAIN || sh->stream[list].before <= rec->settled[SMEM_LIST_MAIN];
+}
 
-	for (int i = 0; i < sh->nsteps; i++)
-		left[i] = sh->steps[(sh->first_step + i) % SMEM_STEPS].rows;
-	dlist_foreach (iter, &sh->window.stream)
+static void
+collect_stream(SmemShipper *sh, Record *rec, int list)
+{
+	dlist_iter iter;
+	int		   n = 0;
+
+	if (!is_recordable(sh, rec, list))
+		return;
+	dlist_foreach (iter, &sh->window.list[list])
 	{
 		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
 
-		if (n-- == 0)
-		{
-			next = entry;
+		if (entry->kind == 0)
 			break;
-		}
-		left[entry->step - sh->steps[sh->first_step].number]--;
+		rec->entries[rec->n++] = entry;
+		n++;
 	}
-	memset(position, 0, sizeof(*position));
-	position->from = sh->from;
-	for (int i = 0; i < sh->nsteps; i++)
-	{
-		SmemOpenStep *open = &sh->steps[(sh->first_step + i) % SMEM_STEPS];
+	rec->settled[list] = n;
+}
 
-		if (open->step.all_read && left[i] == 0)
-		{
-			position->from = open->step.to;
-			continue;
-		}
-		position->in_step = true;
-		position->to = open->step.to;
-		position->after_id =
-			next != NULL && next->step == open->number ? next->id - 1 : open->step.read_id;
-		return;
+static void
+collect(SmemShipper *sh, Record *rec)
+{
+	dlist_iter iter;
+
+	for (int i = 0; i <= SMEM_DETOURS; i++)
+	{
+		if (sh->window.rows_of[i] > 0)
+			collect_stream(sh, rec, i);
+	}
+	dlist_foreach (iter, &sh->window.list[SMEM_LIST_RETRIES])
+	{
+		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
+
+		if (entry->kind != 0)
+			rec->entries[rec->n++] = entry;
 	}
 }
 
 static void
-write_record(SmemShipper *sh, Record *rec, int nstream)
+write_detour(SmemShipper *sh, Record *rec, SmemStream *st)
+{
+	SmemDetour detour = {.number = st->number, .tenant = st->tenant, .closed = st->closed};
+
+	if (st->recorded && smem_tenants_is_over(sh, st))
+	{
+		smem_detour_forget(sh->sink, st->number);
+		return;
+	}
+	if (!is_recordable(sh, rec, st->list))
+		return;
+	if (st->recorded && !st->moved && rec->settled[st->list] == 0)
+		return;
+	smem_stream_position(st, &sh->window, rec->settled[st->list], &detour.position);
+	detour.until = st->until;
+	smem_detour_record(sh->sink, &detour);
+}
+
+static void
+write_record(SmemShipper *sh, Record *rec)
 {
 	SmemPosition position;
 
-	position_after(sh, nstream, &position);
+	smem_stream_position(smem_main_stream(sh), &sh->window, rec->settled[SMEM_LIST_MAIN],
+						 &position);
 	if (rec->page.rows > 0)
 		appendStringInfoChar(&rec->receipts, ']');
 	rec->page.receipts = rec->receipts.data;
 	smem_position_record(sh->sink, &position, &rec->page);
+	for (int i = 1; i <= SMEM_DETOURS; i++)
+	{
+		if (sh->stream[i].tenant != NULL)
+			write_detour(sh, rec, &sh->stream[i]);
+	}
 	smem_park(sh->sink, rec->parked, rec->nparked);
 	smem_bury(sh->sink, rec->dead, rec->ndead);
 	smem_unpark(sh->sink, rec->unpark, rec->nunpark);
 	smem_park_promote(sh->sink, rec->tenants, rec->sessions, rec->ntouched);
 }
 
-/* After the commit: forget the rows, move the figures, wake who waits. */
+/* What the record has written of the streams is so from now on. */
 static void
-publish(SmemShipper *sh, Record *rec, SmemEntry **entries, int n)
+publish_streams(SmemShipper *sh, Record *rec)
 {
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i <= SMEM_DETOURS; i++)
 	{
-		sh->recorded_high = Max(sh->recorded_high, (uint64_t) entries[i]->id);
-		if (!entries[i]->retry)
-			sh->steps[(sh->first_step + (entries[i]->step - sh->steps[sh->first_step].number)) %
-					  SMEM_STEPS]
-				.rows--;
-		smem_window_remove(&sh->window, entries[i]);
+		SmemStream *st = &sh->stream[i];
+
+		if (i > 0 && (st->tenant == NULL || !is_recordable(sh, rec, i)))
+			continue;
+		st->recorded = true;
+		st->moved = false;
+	}
+	for (int i = 1; i <= SMEM_DETOURS; i++)
+		sh->stream[i].before = Max(0, sh->stream[i].before - rec->settled[SMEM_LIST_MAIN]);
+}
+
+static void
+remove_entries(SmemShipper *sh, Record *rec)
+{
+	for (int i = 0; i < rec->n; i++)
+	{
+		SmemEntry *entry = rec->entries[i];
+
+		sh->recorded_high = Max(sh->recorded_high, (uint64_t) entry->id);
+		if (!entry->retry)
+			smem_stream_row_gone(&sh->stream[entry->list], entry);
+		smem_window_remove(&sh->window, entry);
 	}
 	smem_feed_retire(sh);
-	sh->position_moved = false;
+}
+
+/* After the commit: forget the rows, move the figures, wake who waits. */
+static void
+publish(SmemShipper *sh, Record *rec)
+{
+	smem_tenants_forget(sh);
+	publish_streams(sh, rec);
+	remove_entries(sh, rec);
+	/* What was read of them is parked; what was not stays in the outbox. */
+	for (int i = 0; i < rec->nheld; i++)
+		smem_tenants_hold(sh, rec->held[i], rec->held_until[i]);
 	sh->last_record = sh->now;
 	sh->parked += rec->new_parked;
 	sh->delayed += rec->new_delayed;
@@ -321,24 +402,16 @@ publish(SmemShipper *sh, Record *rec, SmemEntry **entries, int n)
 	ConditionVariableBroadcast(&sh->db->delivered);
 }
 
+/* Settled rows that a record would take, as far as it matters. */
 static int
-collect(SmemShipper *sh, SmemEntry **entries, int nstream)
+count_settled(SmemShipper *sh)
 {
-	dlist_iter iter;
-	int		   n = 0;
+	int n = sh->window.settled_retries;
 
-	dlist_foreach (iter, &sh->window.stream)
+	for (int i = 0; i <= SMEM_DETOURS && n < RECORD_SOON; i++)
 	{
-		if (n == nstream)
-			break;
-		entries[n++] = dlist_container(SmemEntry, node, iter.cur);
-	}
-	dlist_foreach (iter, &sh->window.retries)
-	{
-		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
-
-		if (entry->kind != 0)
-			entries[n++] = entry;
+		if (sh->window.rows_of[i] > 0 && sh->stream[i].before == 0)
+			n += smem_window_settled(&sh->window, i, RECORD_SOON);
 	}
 	return n;
 }
@@ -347,12 +420,12 @@ collect(SmemShipper *sh, SmemEntry **entries, int nstream)
 TimestampTz
 smem_settle_due(SmemShipper *sh)
 {
-	int n = smem_window_settled(&sh->window, RECORD_SOON) + sh->window.settled_retries;
+	int n = count_settled(sh);
 
-	if (n == 0)
-		return 0;
-	if (n >= RECORD_SOON || smem_window_full(&sh->window))
+	if (n >= RECORD_SOON || (n > 0 && smem_window_full(&sh->window)))
 		return sh->now;
+	if (n == 0 && !smem_tenants_news(sh))
+		return 0;
 	return sh->last_record + sh->linger_us;
 }
 
@@ -360,27 +433,21 @@ void
 smem_settle_record(SmemShipper *sh, bool force)
 {
 	TimestampTz due = smem_settle_due(sh);
-	int			nstream;
-	int			n;
 	Record		rec;
-	SmemEntry **entries;
 
 	if (!force && (due == 0 || due > sh->now))
 		return;
-	nstream = smem_window_settled(&sh->window, RECORD_MAX);
-	n = nstream + sh->window.settled_retries;
-	init_record(&rec, n + 1);
-	entries = palloc(sizeof(SmemEntry *) * (n + 1));
-	n = collect(sh, entries, nstream);
-	for (int i = 0; i < n; i++)
-		classify(sh, &rec, entries[i]);
+	init_record(&rec, sh->window.rows + 1);
+	collect(sh, &rec);
+	for (int i = 0; i < rec.n; i++)
+		classify(sh, &rec, rec.entries[i]);
 	if (!smem_begin("recording deliveries"))
 	{
 		sh->exists = false;
 		return;
 	}
-	write_record(sh, &rec, nstream);
+	write_record(sh, &rec);
 	smem_commit();
 	MemoryContextSwitchTo(sh->turn);
-	publish(sh, &rec, entries, n);
+	publish(sh, &rec);
 }

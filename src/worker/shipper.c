@@ -164,15 +164,14 @@ serve_courier(SmemShipper *sh)
 		start_courier(sh);
 }
 
-/* The oldest commit that this sink has not acknowledged; late rows stand first in a step, so a few tell. */
-static void
-publish_oldest(SmemShipper *sh)
+/* The oldest commit in a stream; late rows stand first in a step, so a few tell. */
+static TimestampTz
+oldest_of(SmemShipper *sh, SmemStream *st, TimestampTz oldest)
 {
-	TimestampTz oldest = sh->parked_oldest;
-	dlist_iter	iter;
-	int			n = 0;
+	dlist_iter iter;
+	int		   n = 0;
 
-	dlist_foreach (iter, &sh->window.stream)
+	dlist_foreach (iter, &sh->window.list[st->list])
 	{
 		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
 
@@ -180,6 +179,28 @@ publish_oldest(SmemShipper *sh)
 			break;
 		if (entry->kind != SMEM_OUTCOME_DELAYED && (oldest == 0 || entry->commit_at < oldest))
 			oldest = entry->commit_at;
+	}
+	/* A detour that is held may have nothing in the window. */
+	if (n == 0 && st->tenant != NULL && smem_stream_unread(st))
+	{
+		TimestampTz from = smem_stream_newest(st)->from_time;
+
+		if (from != 0 && (oldest == 0 || from < oldest))
+			oldest = from;
+	}
+	return oldest;
+}
+
+/* The oldest commit that this sink has not acknowledged. */
+static void
+publish_oldest(SmemShipper *sh)
+{
+	TimestampTz oldest = sh->parked_oldest;
+
+	for (int i = 0; i <= SMEM_DETOURS; i++)
+	{
+		if (i == 0 || sh->stream[i].tenant != NULL)
+			oldest = oldest_of(sh, &sh->stream[i], oldest);
 	}
 	pg_atomic_write_u64(&sh->slot->oldest_pending, (uint64) oldest);
 	/* Only now, so that the lag has no gap; a commit since the look has set the flag, and we look again. */
@@ -196,8 +217,8 @@ correct_backlog(SmemShipper *sh)
 	static uint64 seen = 0;
 	uint64		  committed = pg_atomic_read_u64(&sh->db->committed);
 
-	if (sh->window.rows == 0 && sh->nsteps == 0 && sh->parked == 0 && committed == seen &&
-		pg_atomic_read_u32(&sh->slot->woken) == 0)
+	if (sh->window.rows == 0 && smem_main_stream(sh)->nsteps == 0 && smem_tenants_none(sh) &&
+		sh->parked == 0 && committed == seen && pg_atomic_read_u32(&sh->slot->woken) == 0)
 		pg_atomic_write_u64(&sh->slot->done, committed);
 	seen = committed;
 }
@@ -212,7 +233,7 @@ maintain(SmemShipper *sh)
 		return;
 	last = sh->now;
 	correct_backlog(sh);
-	if (sh->position_moved && smem_ring_waits())
+	if (smem_main_stream(sh)->moved && smem_ring_waits())
 		smem_settle_record(sh, true);
 	if (!smem_sink_is_first(sh->sink))
 		return;
@@ -228,6 +249,24 @@ time_left_ms(SmemShipper *sh, TimestampTz at)
 	return (int) Min((at - sh->now + 999) / 1000, IDLE_MS);
 }
 
+/* When the streams want a turn; 0: now, and the greatest when only an event can bring work. */
+static TimestampTz
+reading_due(SmemShipper *sh)
+{
+	SmemStream *main = smem_main_stream(sh);
+	TimestampTz again = 0;
+
+	if (smem_feed_has_work(sh))
+		return 0;
+	(void) smem_tenants_have_work(sh, &again);
+	if (again == 0)
+		again = PG_INT64_MAX;
+	if (smem_tenants_main_room(sh) > 0 && main->nsteps < SMEM_STEPS &&
+		pg_atomic_read_u32(&sh->slot->woken) != 0)
+		again = Min(again, sh->last_look + sh->linger_us);
+	return again;
+}
+
 static int
 turn_timeout_ms(SmemShipper *sh)
 {
@@ -237,23 +276,19 @@ turn_timeout_ms(SmemShipper *sh)
 
 	if (record != 0)
 		timeout = Min(timeout, time_left_ms(sh, record));
-	if (sh->next_due != 0 && !smem_window_full(&sh->window))
+	if (smem_due_now(sh) || sh->park_changed)
+		timeout = 0;
+	else if (sh->next_due > sh->now)
 		timeout = Min(timeout, time_left_ms(sh, sh->next_due));
 	if (sh->link.fd < 0)
 		timeout = Min(timeout, time_left_ms(sh, sh->courier_retry_at));
-	if (sh->park_changed)
-		timeout = 0;
 	if (sh->unsent && sh->alone && smem_window_under_way(&sh->window, &one) > 0)
 		return timeout;
 	if (sh->unsent && sh->link.fd >= 0)
 		return smem_buf_len(&sh->link.out) > 0 ? timeout : 0;
-	if (smem_window_full(&sh->window) || sh->nsteps == SMEM_STEPS)
+	if (sh->unsent)
 		return timeout;
-	if (smem_feed_unread(sh))
-		return smem_buf_len(&sh->link.out) > 0 ? timeout : 0;
-	if (pg_atomic_read_u32(&sh->slot->woken) != 0)
-		timeout = Min(timeout, time_left_ms(sh, sh->last_look + sh->linger_us));
-	return timeout;
+	return Min(timeout, time_left_ms(sh, reading_due(sh)));
 }
 
 static void

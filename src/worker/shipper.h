@@ -13,18 +13,7 @@
 #include "outbox/position.h"
 #include "pg/link.h"
 #include "pg/shmem.h"
-#include "worker/window.h"
-
-/* Steps whose rows are still in the window.  More commits wait for the next step, together. */
-#define SMEM_STEPS 32
-
-typedef struct SmemOpenStep
-{
-	SmemStep	step;
-	uint32_t	number;
-	int			rows;	   /* of it in the window */
-	TimestampTz from_time; /* no row of it was committed before: the first commit since step.from */
-} SmemOpenStep;
+#include "worker/stream.h"
 
 typedef struct SmemShipper
 {
@@ -36,18 +25,12 @@ typedef struct SmemShipper
 	SmemLink		  link;
 	SmemWindow		  window;
 
-	bool		 blank; /* no id was handed out and nothing recorded, when last looked */
-	SmemMoment	 last;	/* up to here rows were looked for: the next step's beginning */
-	TimestampTz	 last_time;
-	SmemOpenStep steps[SMEM_STEPS]; /* a ring, oldest at first_step */
-	int			 first_step;
-	int			 nsteps;
-	uint32_t	 next_number;
-
-	SmemMoment from;		   /* the recorded position's moment */
-	uint64_t   recorded_high;  /* greatest id that was recorded */
-	bool	   position_moved; /* since the last row of the shipment log */
-	bool	   exists;		   /* false: the extension is gone */
+	bool	   blank; /* no id was handed out and nothing recorded, when last looked */
+	SmemStream stream[SMEM_DETOURS + 1]; /* the main one first, each with the list of its number */
+	int		   turn_of;					 /* the detour that is read first in the next turn */
+	int64_t	   last_detour;				 /* greatest number that was given to one */
+	uint64_t   recorded_high;			 /* greatest id that was recorded */
+	bool	   exists;					 /* false: the extension is gone */
 
 	/* pace; times in microseconds as TimestampTz */
 	TimestampTz now; /* of this turn */
@@ -77,14 +60,68 @@ typedef struct SmemShipper
 
 extern PGDLLEXPORT void smem_shipper_main(Datum arg);
 
-/* feed.c: hands rows to the courier. */
+static inline SmemStream *
+smem_main_stream(SmemShipper *sh)
+{
+	return &sh->stream[SMEM_LIST_MAIN];
+}
+
+/* feed.c: reads the main stream, and hands rows to the courier. */
 extern void smem_feed_start(SmemShipper *sh);
 extern void smem_feed(SmemShipper *sh);
-extern bool smem_feed_wants_look(SmemShipper *sh);
-extern bool smem_feed_unread(SmemShipper *sh);
 
-/* Moves the position over steps of which nothing is left. */
+/* Whether a turn would find something to read or to send at once. */
+extern bool smem_feed_has_work(SmemShipper *sh);
+
+/* Puts a row of a stream into the window; it goes to the courier unless it must wait. */
+extern void smem_feed_row(SmemShipper *sh, SmemStream *st, SmemOutboxRow *row);
+extern void smem_feed_offer(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row);
+extern void smem_feed_send(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row);
+extern bool smem_feed_socket_full(SmemShipper *sh);
+
+/* Moves every stream over steps of which nothing is left. */
 extern void smem_feed_retire(SmemShipper *sh);
+
+/* due.c: rows from the parking place. */
+extern bool smem_due_now(SmemShipper *sh);
+extern void smem_due_feed(SmemShipper *sh);
+extern void smem_due_refresh(SmemShipper *sh);
+
+/* resend.c: what a new courier has not got yet. */
+extern void smem_resend(SmemShipper *sh);
+
+/* tenants.c: who goes a way of his own.  In transactions, where not said otherwise. */
+extern void smem_tenants_start(SmemShipper *sh);
+extern void smem_tenants_read(SmemShipper *sh);
+
+/* Rows that the main stream may read on; no transaction needed. */
+extern int smem_tenants_main_room(SmemShipper *sh);
+
+/* Makes room for others where one tenant fills the window; no transaction needed. */
+extern void smem_tenants_make_room(SmemShipper *sh);
+
+/* The sink wants nothing of the tenant for a while; no transaction needed. */
+extern void smem_tenants_hold(SmemShipper *sh, const char *tenant, TimestampTz until);
+
+/* Whether no tenant is on a detour, nor was one of which something is left. */
+extern bool smem_tenants_none(SmemShipper *sh);
+
+/* Names of those whom the main stream passes by, for its filter. */
+extern void smem_tenants_filter(SmemShipper *sh, SmemFilter *filter);
+
+/* Whether a row that the main stream reads was, or is to be, read by a detour that has ended. */
+extern bool smem_tenants_passed(SmemShipper *sh, const SmemOutboxRow *row);
+
+/* Whether a detour has something to read at this moment; else when that is to be asked again, or 0. */
+extern bool smem_tenants_have_work(SmemShipper *sh, TimestampTz *again);
+
+/*
+ * Nothing of the detour is in the window, and a main stream that begins anew
+ * would read nothing of it either: the next record may forget it.
+ */
+extern bool smem_tenants_is_over(SmemShipper *sh, SmemStream *st);
+extern bool smem_tenants_news(SmemShipper *sh);
+extern void smem_tenants_forget(SmemShipper *sh);
 
 /* settle.c: takes outcomes and records them. */
 extern void		   smem_settle_receive(SmemShipper *sh);

@@ -13,13 +13,18 @@ void
 smem_window_init(SmemWindow *window, MemoryContext context)
 {
 	HASHCTL ctl = {.keysize = sizeof(int64_t), .entrysize = sizeof(SmemEntry), .hcxt = context};
+	HASHCTL names = {.keysize = sizeof(((SmemTenantRows *) NULL)->name),
+					 .entrysize = sizeof(SmemTenantRows),
+					 .hcxt = context};
 
 	memset(window, 0, sizeof(*window));
 	window->context = context;
 	window->by_id = hash_create("somamem window", SMEM_WINDOW_ROWS, &ctl,
 								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	dlist_init(&window->stream);
-	dlist_init(&window->retries);
+	window->by_tenant = hash_create("somamem window by tenant", 64, &names,
+									HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	for (int i = 0; i < SMEM_LISTS; i++)
+		dlist_init(&window->list[i]);
 }
 
 SmemEntry *
@@ -28,8 +33,19 @@ smem_window_find(SmemWindow *window, int64_t id)
 	return hash_search(window->by_id, &id, HASH_FIND, NULL);
 }
 
+static SmemTenantRows *
+get_tenant(SmemWindow *window, const char *name)
+{
+	bool			found;
+	SmemTenantRows *tenant = hash_search(window->by_tenant, name, HASH_ENTER, &found);
+
+	if (!found)
+		tenant->rows = tenant->entries = 0;
+	return tenant;
+}
+
 SmemEntry *
-smem_window_add(SmemWindow *window, int64_t id, bool retry, const char *tenant, const char *session,
+smem_window_add(SmemWindow *window, int64_t id, int list, const char *tenant, const char *session,
 				int bytes)
 {
 	bool	   found;
@@ -39,14 +55,45 @@ smem_window_add(SmemWindow *window, int64_t id, bool retry, const char *tenant, 
 		return NULL;
 	memset(entry, 0, sizeof(*entry));
 	entry->id = id;
-	entry->retry = retry;
+	entry->list = (uint8_t) list;
+	entry->retry = list == SMEM_LIST_RETRIES;
 	entry->bytes = bytes;
-	entry->tenant = MemoryContextStrdup(window->context, tenant);
+	entry->of_tenant = get_tenant(window, tenant);
+	entry->of_tenant->rows += !entry->retry;
+	entry->of_tenant->entries++;
 	entry->session = MemoryContextStrdup(window->context, session);
-	dlist_push_tail(retry ? &window->retries : &window->stream, &entry->node);
+	dlist_push_tail(&window->list[list], &entry->node);
 	window->rows++;
+	window->rows_of[list]++;
 	window->bytes += bytes;
 	return entry;
+}
+
+int
+smem_window_tenant_rows(SmemWindow *window, const char *name)
+{
+	SmemTenantRows *tenant = hash_search(window->by_tenant, name, HASH_FIND, NULL);
+
+	return tenant == NULL ? 0 : tenant->rows;
+}
+
+const char *
+smem_window_greatest(SmemWindow *window, bool (*passes)(const char *, void *), void *arg, int *rows)
+{
+	HASH_SEQ_STATUS scan;
+	SmemTenantRows *tenant;
+	const char	   *greatest = NULL;
+
+	*rows = 0;
+	hash_seq_init(&scan, window->by_tenant);
+	while ((tenant = hash_seq_search(&scan)) != NULL)
+	{
+		if (tenant->rows <= *rows || passes(tenant->name, arg))
+			continue;
+		greatest = tenant->name;
+		*rows = tenant->rows;
+	}
+	return greatest;
 }
 
 /* Sinks speak UTF-8; in a database that does not, what is no ASCII is masked, which leaves JSON whole. */
@@ -115,8 +162,8 @@ unsend(dlist_head *list, bool blame)
 void
 smem_window_unsend(SmemWindow *window, bool blame)
 {
-	unsend(&window->stream, blame);
-	unsend(&window->retries, blame);
+	for (int i = 0; i < SMEM_LISTS; i++)
+		unsend(&window->list[i], blame);
 }
 
 static int
@@ -140,7 +187,11 @@ under_way(dlist_head *list, SmemEntry **entry)
 int
 smem_window_under_way(SmemWindow *window, SmemEntry **entry)
 {
-	return under_way(&window->stream, entry) + under_way(&window->retries, entry);
+	int n = 0;
+
+	for (int i = 0; i < SMEM_LISTS; i++)
+		n += under_way(&window->list[i], entry);
+	return n;
 }
 
 static bool
@@ -161,7 +212,11 @@ suspects(dlist_head *list, int deaths)
 bool
 smem_window_suspects(SmemWindow *window, int deaths)
 {
-	return suspects(&window->stream, deaths) || suspects(&window->retries, deaths);
+	bool found = false;
+
+	for (int i = 0; i < SMEM_LISTS && !found; i++)
+		found = suspects(&window->list[i], deaths);
+	return found;
 }
 
 static void
@@ -174,7 +229,9 @@ free_str(char *s)
 void
 smem_window_remove(SmemWindow *window, SmemEntry *entry)
 {
-	free_str(entry->tenant);
+	entry->of_tenant->rows -= !entry->retry;
+	if (--entry->of_tenant->entries == 0)
+		hash_search(window->by_tenant, entry->of_tenant->name, HASH_REMOVE, NULL);
 	free_str(entry->session);
 	free_str(entry->receipt);
 	free_str(entry->class);
@@ -184,6 +241,7 @@ smem_window_remove(SmemWindow *window, SmemEntry *entry)
 	if (!entry->retry && is_closing(entry))
 		window->closing--;
 	window->rows--;
+	window->rows_of[entry->list]--;
 	window->bytes -= entry->bytes;
 	dlist_delete(&entry->node);
 	hash_search(window->by_id, &entry->id, HASH_REMOVE, NULL);
@@ -195,34 +253,48 @@ smem_window_full(const SmemWindow *window)
 	return window->rows >= SMEM_WINDOW_ROWS || window->bytes >= SMEM_WINDOW_BYTES;
 }
 
-bool
-smem_window_blocks(const SmemWindow *window, bool retry, const char *tenant, const char *session,
-				   const SmemEntry *before)
+static bool
+list_blocks(const dlist_head *list, const char *tenant, const char *session,
+			const SmemEntry *before)
 {
 	dlist_iter iter;
 
-	if (retry ? window->settled_retries == 0 : window->closing == 0)
-		return false;
-	dlist_foreach (iter, (dlist_head *) (retry ? &window->retries : &window->stream))
+	dlist_foreach (iter, (dlist_head *) list)
 	{
 		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
 
 		if (entry == before)
 			break;
 		if (is_closing(entry) && strcmp(entry->session, session) == 0 &&
-			strcmp(entry->tenant, tenant) == 0)
+			strcmp(smem_entry_tenant(entry), tenant) == 0)
 			return true;
 	}
 	return false;
 }
 
+bool
+smem_window_blocks(const SmemWindow *window, bool retry, const char *tenant, const char *session,
+				   const SmemEntry *before)
+{
+	bool blocks = false;
+
+	if (retry)
+		return window->settled_retries > 0 &&
+			   list_blocks(&window->list[SMEM_LIST_RETRIES], tenant, session, before);
+	if (window->closing == 0)
+		return false;
+	for (int i = 0; i < SMEM_LIST_RETRIES && !blocks; i++)
+		blocks = window->rows_of[i] > 0 && list_blocks(&window->list[i], tenant, session, before);
+	return blocks;
+}
+
 int
-smem_window_settled(SmemWindow *window, int max)
+smem_window_settled(const SmemWindow *window, int list, int max)
 {
 	dlist_iter iter;
 	int		   n = 0;
 
-	dlist_foreach (iter, &window->stream)
+	dlist_foreach (iter, (dlist_head *) &window->list[list])
 	{
 		if (dlist_container(SmemEntry, node, iter.cur)->kind == 0 || n >= max)
 			break;

@@ -262,7 +262,9 @@ CROSS JOIN LATERAL (SELECT coalesce((SELECT s.from_snapshot FROM somamem.shipmen
 CROSS JOIN somamem.outbox o
 WHERE NOT EXISTS (SELECT 1 FROM somamem.dead_letter d WHERE d.sink = f.sink AND d.id = o.id)
 AND (EXISTS (SELECT 1 FROM somamem.parked k WHERE k.sink = f.sink AND k.id = o.id)
-	OR NOT pg_visible_in_snapshot(o.xid, p.snap)
+	OR (NOT pg_visible_in_snapshot(o.xid, p.snap) OR EXISTS (SELECT 1 FROM somamem.detour d
+		WHERE d.sink = f.sink AND d.tenant = o.tenant AND NOT pg_visible_in_snapshot(o.xid, d.from_snapshot)
+		AND (d.until_snapshot IS NULL OR pg_visible_in_snapshot(o.xid, d.until_snapshot))))
 	AND NOT EXISTS (SELECT 1 FROM somamem.shipment s WHERE s.sink = f.sink
 		AND int8range(s.first_id, s.last_id, '[]') @> o.id AND s.first_id IS NOT NULL
 		AND o.id = ANY (s.ids)))

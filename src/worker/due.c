@@ -1,0 +1,129 @@
+/*
+ * Rows from the parking place: those whose time has come go to the courier,
+ * beside the streams, and each attempt is counted before it is made.
+ */
+#include "postgres.h"
+
+#include "worker/shipper.h"
+
+#include "outbox/park.h"
+#include "pg/settings.h"
+#include "utils/timestamp.h"
+
+/* Room above the window's for the bytes of parked rows. */
+#define RETRY_BYTES (4 * 1024 * 1024)
+#define RETRY_SESSIONS 32
+
+typedef struct DueState
+{
+	SmemShipper *sh;
+	SmemDue		*due;
+	int			 ndue;
+	int64_t		 last_id; /* the last row that was looked at */
+} DueState;
+
+static bool
+take_row(SmemOutboxRow *row, void *arg)
+{
+	DueState	*state = arg;
+	SmemShipper *sh = state->sh;
+	SmemEntry	*entry = smem_window_add(&sh->window, row->row.id, SMEM_LIST_RETRIES, row->tenant,
+										 row->session, (int) row->row.payload.len);
+
+	state->last_id = row->row.id;
+	if (entry == NULL)
+		return true;
+	for (int i = 0; i < state->ndue; i++)
+	{
+		if (state->due[i].id != entry->id)
+			continue;
+		entry->head = state->due[i].head;
+		entry->attempts = state->due[i].attempts;
+		entry->commit_at = state->due[i].commit_at;
+	}
+	smem_feed_send(sh, entry, row);
+	return sh->window.bytes < SMEM_WINDOW_BYTES + RETRY_BYTES;
+}
+
+/* What did not fit had no attempt: gives the turns behind the last row back. */
+static void
+return_turns(SmemShipper *sh, DueState *state)
+{
+	int64_t *ids = palloc(sizeof(int64_t) * (state->ndue + 1));
+	int		 n = 0;
+
+	for (int i = 0; i < state->ndue; i++)
+	{
+		if (state->due[i].head && state->due[i].id > state->last_id &&
+			smem_window_find(&sh->window, state->due[i].id) == NULL)
+			ids[n++] = state->due[i].id;
+	}
+	smem_park_return(sh->sink, ids, n);
+}
+
+/* A row that waits in the courier for its sink to come back is not due again, nor another attempt. */
+static void
+extend_leases(SmemShipper *sh, TimestampTz lease)
+{
+	int64_t	  *ids = palloc(sizeof(int64_t) * (sh->window.rows_of[SMEM_LIST_RETRIES] + 1));
+	dlist_iter iter;
+	int		   n = 0;
+
+	dlist_foreach (iter, &sh->window.list[SMEM_LIST_RETRIES])
+		ids[n++] = dlist_container(SmemEntry, node, iter.cur)->id;
+	smem_park_extend(sh->sink, ids, n, lease);
+}
+
+static int
+room(const SmemShipper *sh)
+{
+	return Max(SMEM_RETRY_ROOM, SMEM_WINDOW_ROWS - smem_window_streams(&sh->window)) -
+		   sh->window.rows_of[SMEM_LIST_RETRIES];
+}
+
+void
+smem_due_feed(SmemShipper *sh)
+{
+	DueState	state = {.sh = sh};
+	TimestampTz lease = sh->now + (int64_t) smem_guc_retry_max * 1000;
+	int64_t	   *ids;
+	int			n = 0;
+
+	if (sh->delayed > 0)
+	{
+		int woken = smem_park_wake_delayed(sh->sink);
+
+		sh->delayed -= woken;
+		sh->parked += woken;
+		pg_atomic_fetch_sub_u64(&sh->slot->done, woken);
+	}
+	extend_leases(sh, lease);
+	state.ndue = smem_park_due(sh->sink, RETRY_SESSIONS, lease, &state.due);
+	ids = palloc(sizeof(int64_t) * (state.ndue + 1));
+	for (int i = 0; i < state.ndue && n < room(sh); i++)
+	{
+		if (smem_window_find(&sh->window, state.due[i].id) == NULL)
+			ids[n++] = state.due[i].id;
+	}
+	if (n > 0)
+	{
+		smem_rows_by_id(sh->sink, ids, n, take_row, &state);
+		return_turns(sh, &state);
+	}
+	sh->park_changed = true;
+}
+
+bool
+smem_due_now(SmemShipper *sh)
+{
+	return sh->next_due != 0 && sh->next_due <= sh->now && room(sh) >= SMEM_RETRY_ROOM / 2 &&
+		   sh->window.bytes < SMEM_WINDOW_BYTES + RETRY_BYTES / 2;
+}
+
+void
+smem_due_refresh(SmemShipper *sh)
+{
+	sh->next_due = smem_park_next(sh->sink);
+	sh->parked_oldest = smem_park_oldest(sh->sink);
+	sh->park_changed = false;
+}

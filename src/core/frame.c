@@ -124,6 +124,37 @@ smem_frame_state(SmemBuf *buf, const SmemSinkState *state)
 	smem_put_u32(buf, state->queued);
 	smem_put_u64(buf, (uint64_t) state->next_attempt_us);
 	smem_put_str(buf, state->last_error);
+	smem_put_u8(buf, state->paused);
+	smem_frame_end(buf, mark);
+}
+
+void
+smem_frame_pause(SmemBuf *buf, bool paused)
+{
+	size_t mark = smem_frame_begin(buf, SMEM_FRAME_PAUSE);
+
+	smem_put_u8(buf, paused);
+	smem_frame_end(buf, mark);
+}
+
+void
+smem_frame_number(SmemBuf *buf, SmemFrameType type, uint64_t v)
+{
+	size_t mark = smem_frame_begin(buf, type);
+
+	smem_put_u64(buf, v);
+	smem_frame_end(buf, mark);
+}
+
+void
+smem_frame_committed(SmemBuf *buf, uint64_t page, const int64_t *ids, uint32_t n)
+{
+	size_t mark = smem_frame_begin(buf, SMEM_FRAME_COMMITTED);
+
+	smem_put_u64(buf, page);
+	smem_put_u32(buf, n);
+	for (uint32_t i = 0; i < n; i++)
+		smem_put_u64(buf, (uint64_t) ids[i]);
 	smem_frame_end(buf, mark);
 }
 
@@ -250,4 +281,5 @@ smem_get_state(SmemReader *rd, SmemSinkState *state)
 	state->queued = smem_get_u32(rd);
 	state->next_attempt_us = (int64_t) smem_get_u64(rd);
 	state->last_error = smem_get_str(rd);
+	state->paused = smem_get_u8(rd) != 0;
 }

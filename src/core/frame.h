@@ -20,7 +20,9 @@
  *   PING      u64, answered by PONG with the same number.
  *   TRY_NOW   no body: forget every pause, try at once.
  *   PAUSE     u8: 1, nothing new goes out and what is on the wire comes to its
- *             end; 0, go on.
+ *             end; 0, go on.  It is at its end when a STATE says paused and
+ *             nothing in flight; one sent before the pause was met does not
+ *             say paused.
  *   RECORDED  u64: the page with this number is recorded, the next one may be
  *             committed.  Exactly once only.
  *   End of file: exit.
@@ -29,13 +31,17 @@
  *   HELLO     u32 SMEM_FRAME_VERSION, the first frame.
  *   OUTCOMES  u32 n, n times SmemOutcome.  Exactly one for each ROW.  A row
  *             that meets the sink's trouble has none until the trouble is over.
- *   STATE     see SmemSinkState; whenever it changed, at most ten a second.
+ *   STATE     see SmemSinkState; whenever it changed, at most ten a second, but
+ *             at once where the pause begins or ends and where nothing is in
+ *             flight any more while it lasts.
  *   PONG      u64
  *
  * Exactly once (CONFIG kafka_exactly_once = on), from the courier too
  *   COMMITTED u64 page, u32 n, n times u64 row id: the last page that the sink
  *             has, 0 and no id where it has none.  Sent once, as soon as the
- *             sink can tell; no ROW comes before.
+ *             sink can tell; no ROW comes before.  What of it is not recorded
+ *             yet, the worker records before it sends the first ROW: the next
+ *             page is committed without a RECORDED for this one.
  *   PAGE      u64 page: the DELIVERED outcomes since the last PAGE are this
  *             page, all of it, and the sink has it.  The next is not committed
  *             before RECORDED names this one.
@@ -134,10 +140,11 @@ typedef struct SmemSinkState
 	uint8_t	 circuit;		  /* SmemCircuit */
 	uint32_t failures;		  /* failures of the sink in a row */
 	uint64_t retries;		  /* attempts beyond the first since the courier started */
-	uint32_t in_flight;		  /* requests or messages on the wire */
+	uint32_t in_flight;		  /* requests or messages on the wire, or a transaction not yet ended */
 	uint32_t queued;		  /* rows held without an outcome */
 	int64_t	 next_attempt_us; /* Unix epoch; 0 when nothing waits */
 	SmemStr	 last_error;	  /* absent when the sink has not failed since its last success */
+	bool	 paused;		  /* PAUSE was met: nothing new goes out */
 } SmemSinkState;
 
 /* Reads one frame's body. */
@@ -173,6 +180,11 @@ extern void	  smem_put_str(SmemBuf *buf, SmemStr s);
 
 extern void smem_frame_row(SmemBuf *buf, const SmemRow *row);
 extern void smem_frame_state(SmemBuf *buf, const SmemSinkState *state);
+extern void smem_frame_pause(SmemBuf *buf, bool paused);
+
+/* A frame whose body is one number: PING, PONG, RECORDED, PAGE. */
+extern void smem_frame_number(SmemBuf *buf, SmemFrameType type, uint64_t v);
+extern void smem_frame_committed(SmemBuf *buf, uint64_t page, const int64_t *ids, uint32_t n);
 extern void smem_put_outcome(SmemBuf *buf, const SmemOutcome *out);
 
 /* Reading.  The body stays in buf: consume smem_frame_size(body) bytes when done with it. */

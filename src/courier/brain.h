@@ -110,6 +110,7 @@ typedef struct SmemBrain
 	SmemTime	  waiting_next; /* none of them is due before */
 	SmemList	  on_wire;
 	uint32_t	  in_flight;
+	bool		  paused;		  /* nothing is sent */
 	bool		  probed_waiting; /* the last probe was a batch that had waited */
 	uint64_t	  passed;		  /* requests that passed */
 	uint64_t	  retries;

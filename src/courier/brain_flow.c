@@ -280,7 +280,7 @@ smem_brain_dispatch(SmemBrain *brain)
 	SmemTime   work = next_work(brain);
 	SmemBatch *batch;
 
-	if (work == SMEM_TIME_NEVER)
+	if (work == SMEM_TIME_NEVER || brain->paused)
 		return SMEM_TIME_NEVER;
 	if (!check_settings(brain))
 		return brain->check_due > now ? brain->check_due : SMEM_TIME_NEVER;

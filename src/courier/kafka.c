@@ -4,11 +4,11 @@
  * Rows wait in the backlog, in the order of their coming, until a delivery
  * report gives them their outcome.  One producer at a time sends them:
  *
- *                 settings changed, or the batch limit is lifted
+ *            settings changed, the batch limit is lifted, or paused
  *      +---------+ --------------------------------> +----------+
- *      | RUNNING |                                   | FLUSHING |
- *      +---------+ ---------+                        +----------+
- *           ^     it failed |                          |      | all reported
+ *      | RUNNING | <-------------------------------- | FLUSHING |
+ *      +---------+ ---------+   only paused, and all +----------+
+ *           ^     it failed |   reported or resumed    |      | all reported
  *           | opened        v        it takes too long |      |
  *      +---------+     +---------+ <-------------------+      |
  *      | WAITING | <-- | PURGING |                            |
@@ -34,7 +34,7 @@
 #include "courier/sink.h"
 #include "courier/target.h"
 
-/* A configuration that changed leaves the old producer this long to deliver what it has. */
+/* A change or a pause leaves the producer this long to deliver what it has. */
 #define FLUSH_FOR (2 * SMEM_SEC)
 
 /* How often a producer that failed is asked again for what is not on the wire. */
@@ -76,6 +76,8 @@ typedef struct KafkaSink
 	SmemTime	 due;	  /* what the phase waits for, NEVER for nothing */
 	SmemTime	 give_up; /* PURGING: when the wire is given up too */
 	bool		 full;	  /* the producer takes no more until a report */
+	bool		 renew;	  /* FLUSHING: the next producer is to be another one */
+	bool		 paused;  /* nothing is handed over, and no producer opened */
 
 	SmemTarget target;
 
@@ -159,12 +161,21 @@ backoff(const KafkaSink *kafka)
 	return smem_time_min(wait, BACKOFF_MOST);
 }
 
-/* From RUNNING: settings changed, or the batch limit is lifted. */
+/* From RUNNING: settings changed, the batch limit is lifted, or it was paused. */
 static void
-to_flushing(KafkaSink *kafka)
+to_flushing(KafkaSink *kafka, bool renew)
 {
 	kafka->phase = KAFKA_FLUSHING;
+	kafka->renew = renew;
 	kafka->due = kafka->host->now + FLUSH_FOR;
+}
+
+/* From FLUSHING, with a producer that may go on. */
+static void
+back_to_running(KafkaSink *kafka)
+{
+	kafka->phase = KAFKA_RUNNING;
+	kafka->due = SMEM_TIME_NEVER;
 }
 
 /* From RUNNING or FLUSHING: the producer failed, or takes too long. */
@@ -311,7 +322,9 @@ configure(void *arg, const SmemConfig *config)
 	if (changed)
 		kafka->batch_bytes = 0;
 	if (kafka->phase == KAFKA_RUNNING && changed)
-		to_flushing(kafka);
+		to_flushing(kafka, true);
+	else if (kafka->phase == KAFKA_FLUSHING)
+		kafka->renew |= changed;
 	else if (kafka->phase == KAFKA_WAITING)
 		kafka->due = kafka->host->now;
 }
@@ -365,18 +378,22 @@ step_phase(KafkaSink *kafka)
 	switch (kafka->phase)
 	{
 		case KAFKA_WAITING:
-			if (now >= kafka->due)
+			if (now >= kafka->due && !kafka->paused)
 				to_running(kafka);
 			break;
 		case KAFKA_RUNNING:
 			if (kafka->batch_rows != 0 && kafka->rows.suspects == 0)
 			{
 				kafka->batch_rows = 0;
-				to_flushing(kafka);
+				to_flushing(kafka, true);
 			}
+			else if (kafka->paused && !all_back)
+				to_flushing(kafka, false);
 			break;
 		case KAFKA_FLUSHING:
-			if (all_back)
+			if (!kafka->renew && (all_back || !kafka->paused))
+				back_to_running(kafka);
+			else if (all_back)
 				to_waiting(kafka, now);
 			else if (now >= kafka->due || kafka->open)
 				to_purging(kafka);
@@ -421,7 +438,8 @@ feed(KafkaSink *kafka)
 {
 	SmemPending *row;
 
-	while (kafka->phase == KAFKA_RUNNING && !kafka->full && (row = kafka->rows.unsent) != NULL &&
+	while (kafka->phase == KAFKA_RUNNING && !kafka->full && !kafka->paused &&
+		   (row = kafka->rows.unsent) != NULL &&
 		   smem_producer_admits(&kafka->producer, smem_event_part(&row->event, row->event.key),
 								kafka->host->now))
 	{
@@ -439,7 +457,7 @@ judge(KafkaSink *kafka)
 	/* Nothing waits, so that nothing would ever show that the trouble is over. */
 	if (kafka->open && kafka->rows.count == 0 && kafka->phase == KAFKA_RUNNING)
 		end_trouble(kafka);
-	if (kafka->rows.count == 0 || kafka->open)
+	if (kafka->rows.count == 0 || kafka->open || kafka->paused)
 		return SMEM_TIME_NEVER;
 	if (kafka->host->now < limit)
 		return limit;
@@ -462,6 +480,8 @@ tick(void *arg)
 		step_phase(kafka);
 		feed(kafka);
 	} while (kafka->phase != before);
+	if (kafka->paused && kafka->phase == KAFKA_WAITING)
+		return SMEM_TIME_NEVER;
 	return smem_time_min(kafka->due, judge(kafka));
 }
 
@@ -479,6 +499,16 @@ static bool
 has_room(void *arg)
 {
 	return smem_backlog_has_room(&((KafkaSink *) arg)->rows);
+}
+
+static void
+pause_sink(void *arg, bool paused)
+{
+	KafkaSink *kafka = arg;
+
+	kafka->paused = paused;
+	/* Rows that waited through the pause did not wait in vain. */
+	kafka->progress_at = kafka->host->now;
 }
 
 static void
@@ -504,8 +534,9 @@ describe(void *arg, SmemSinkState *state)
 	state->retries = kafka->retries;
 	state->in_flight = kafka->rows.handed;
 	state->queued = kafka->rows.count;
-	state->next_attempt_us =
-		kafka->open && kafka->phase == KAFKA_WAITING ? smem_host_wall(kafka->host, kafka->due) : 0;
+	state->next_attempt_us = kafka->open && kafka->phase == KAFKA_WAITING && !kafka->paused
+								 ? smem_host_wall(kafka->host, kafka->due)
+								 : 0;
 	state->last_error = smem_str(shown ? kafka->last_error : NULL);
 }
 
@@ -516,6 +547,7 @@ const SmemSinkOps smem_kafka_sink = {
 	.accept = accept_row,
 	.has_room = has_room,
 	.try_now = try_now,
+	.pause = pause_sink,
 	.tick = tick,
 	.state = describe,
 	.close = close_sink,

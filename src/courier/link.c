@@ -117,10 +117,7 @@ smem_link_hello(SmemLink *link)
 void
 smem_link_pong(SmemLink *link, uint64_t number)
 {
-	size_t mark = smem_frame_begin(&link->out, SMEM_FRAME_PONG);
-
-	smem_put_u64(&link->out, number);
-	smem_frame_end(&link->out, mark);
+	smem_frame_number(&link->out, SMEM_FRAME_PONG, number);
 }
 
 void
@@ -151,6 +148,14 @@ state_changed(SmemLink *link)
 		   memcmp(smem_buf_head(&link->state_now), smem_buf_head(&link->state_sent), len) != 0;
 }
 
+/* Whoever asked for a pause waits for its begin, and then for the end of what is on the wire. */
+static bool
+is_awaited(const SmemLink *link, const SmemSinkState *state)
+{
+	return state->paused != link->told_paused ||
+		   (state->paused && link->told_busy && state->in_flight == 0);
+}
+
 SmemTime
 smem_link_state(SmemLink *link, const SmemSinkState *state)
 {
@@ -160,12 +165,14 @@ smem_link_state(SmemLink *link, const SmemSinkState *state)
 	smem_frame_state(&link->state_now, state);
 	if (!state_changed(link))
 		return SMEM_TIME_NEVER;
-	if (link->host->now < link->state_due)
+	if (link->host->now < link->state_due && !is_awaited(link, state))
 		return link->state_due;
 	smem_buf_append(&link->out, smem_buf_head(&link->state_now), smem_buf_len(&link->state_now));
 	swap = link->state_sent;
 	link->state_sent = link->state_now;
 	link->state_now = swap;
+	link->told_paused = state->paused;
+	link->told_busy = state->in_flight > 0;
 	link->state_due = link->host->now + SMEM_LINK_STATE_GAP;
 	return SMEM_TIME_NEVER;
 }

@@ -24,6 +24,8 @@ struct SmemLink
 	SmemTime  state_due;  /* no STATE is sent before */
 	SmemBuf	  state_sent; /* the last STATE frame */
 	SmemBuf	  state_now;
+	bool	  told_paused; /* by the last STATE */
+	bool	  told_busy;   /* by the last STATE: something was in flight */
 };
 
 extern void smem_link_open(SmemLink *link, SmemHost *host, int fd);
@@ -44,7 +46,8 @@ extern void smem_link_outcomes(SmemLink *link);
 
 /*
  * Queues the state where it differs from the last one, at most ten times a
- * second.  Returns when a change that had to wait is due, else NEVER.
+ * second, but at once where somebody waits for that very change.  Returns when
+ * a change that had to wait is due, else NEVER.
  */
 extern SmemTime smem_link_state(SmemLink *link, const SmemSinkState *state);
 

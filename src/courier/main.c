@@ -39,6 +39,7 @@ typedef struct SmemCourier
 	SmemConfig		   config;
 	const SmemSinkOps *ops; /* NULL before the first CONFIG */
 	void			  *sink;
+	bool			   paused;
 	bool			   broken;
 } SmemCourier;
 
@@ -163,6 +164,18 @@ take_row(SmemCourier *courier, SmemReader *rd)
 }
 
 static void
+take_pause(SmemCourier *courier, SmemReader *rd)
+{
+	bool paused = smem_get_u8(rd) != 0;
+
+	if (rd->bad || courier->sink == NULL)
+		courier->broken = true;
+	else if (paused != courier->paused)
+		courier->ops->pause(courier->sink, paused);
+	courier->paused = paused;
+}
+
+static void
 take_frame(SmemCourier *courier, uint8_t type, SmemReader *rd)
 {
 	switch (type)
@@ -179,6 +192,9 @@ take_frame(SmemCourier *courier, uint8_t type, SmemReader *rd)
 		case SMEM_FRAME_TRY_NOW:
 			if (courier->sink != NULL)
 				courier->ops->try_now(courier->sink);
+			break;
+		case SMEM_FRAME_PAUSE:
+			take_pause(courier, rd);
 			break;
 		default:
 			courier->broken = true;
@@ -233,6 +249,7 @@ take_turn(SmemCourier *courier)
 	{
 		deadline = courier->ops->tick(courier->sink);
 		courier->ops->state(courier->sink, &state);
+		state.paused = courier->paused;
 		smem_link_outcomes(&courier->link);
 		deadline = smem_time_min(deadline, smem_link_state(&courier->link, &state));
 	}

@@ -55,13 +55,19 @@ typedef struct SmemSinkOps
 	void (*try_now)(void *sink);
 
 	/*
+	 * True: from now on nothing new goes out, not even a probe, and what is on
+	 * the wire comes to its end.  False: it goes on.
+	 */
+	void (*pause)(void *sink, bool paused);
+
+	/*
 	 * Does what is due: starts requests, ends waits.  Returns when it must be
 	 * called again at the latest, SMEM_TIME_NEVER when only an event can
 	 * bring work.
 	 */
 	SmemTime (*tick)(void *sink);
 
-	/* Fills in the state; last_error stays valid until the next call into the sink. */
+	/* Fills in the state but for paused; last_error stays valid until the next call into the sink. */
 	void (*state)(void *sink, SmemSinkState *state);
 
 	/* Gives everything back at once; waits for nothing on the wire. */

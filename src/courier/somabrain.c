@@ -192,6 +192,12 @@ has_room(void *sink)
 	return smem_lanes_bytes(brain->lanes) < SMEM_ROOM;
 }
 
+static void
+pause_sink(void *sink, bool paused)
+{
+	((SmemBrain *) sink)->paused = paused;
+}
+
 static SmemTime
 tick(void *sink)
 {
@@ -209,6 +215,8 @@ next_attempt(const SmemBrain *brain)
 {
 	SmemTime at = smem_breaker_next(&brain->brk, brain->host->now);
 
+	if (brain->paused)
+		return SMEM_TIME_NEVER;
 	if (brain->brk.state != SMEM_BREAKER_CLOSED || at > brain->host->now)
 		return at;
 	return brain->waiting_count > 0 ? brain->waiting_next : SMEM_TIME_NEVER;
@@ -248,6 +256,7 @@ const SmemSinkOps smem_somabrain_sink = {
 	.accept = accept_row,
 	.has_room = has_room,
 	.try_now = wake,
+	.pause = pause_sink,
 	.tick = tick,
 	.state = fill_state,
 	.close = close_sink,

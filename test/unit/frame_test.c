@@ -61,7 +61,7 @@ check_row(void)
 static void
 check_state_and_outcome(void)
 {
-	SmemSinkState state = {2, 3, UINT64_MAX, 5, 6, 7, smem_str("down")};
+	SmemSinkState state = {2, 3, UINT64_MAX, 5, 6, 7, smem_str("down"), true};
 	SmemOutcome	  out = {
 		  .id = 9,
 		  .kind = SMEM_OUTCOME_HELD,
@@ -81,7 +81,7 @@ check_state_and_outcome(void)
 	smem_frame_next(&buf, &type, &rd);
 	smem_get_state(&rd, &got_state);
 	tap_ok(!rd.bad && got_state.retries == UINT64_MAX && got_state.queued == 6 &&
-			   same(got_state.last_error, state.last_error),
+			   same(got_state.last_error, state.last_error) && got_state.paused,
 		   "a state");
 	smem_buf_reset(&buf);
 	mark = smem_frame_begin(&buf, SMEM_FRAME_OUTCOMES);
@@ -94,6 +94,33 @@ check_state_and_outcome(void)
 	tap_ok(!rd.bad && got.id == 9 && got.delay_ms == 11 && same(got.class, out.class) &&
 			   !smem_str_present(got.receipt),
 		   "an outcome");
+	smem_buf_free(&buf);
+}
+
+static void
+check_small_ones(void)
+{
+	static const int64_t ids[] = {7, -1, INT64_MAX};
+	SmemBuf				 buf;
+	SmemReader			 rd;
+	uint8_t				 type;
+
+	smem_buf_init(&buf, 65536);
+	smem_frame_pause(&buf, true);
+	smem_frame_next(&buf, &type, &rd);
+	tap_ok(type == SMEM_FRAME_PAUSE && smem_get_u8(&rd) == 1 && rd.at == rd.end, "a pause");
+	smem_buf_reset(&buf);
+	smem_frame_number(&buf, SMEM_FRAME_RECORDED, UINT64_MAX - 1);
+	smem_frame_next(&buf, &type, &rd);
+	tap_ok(type == SMEM_FRAME_RECORDED && smem_get_u64(&rd) == UINT64_MAX - 1 && rd.at == rd.end,
+		   "a number");
+	smem_buf_reset(&buf);
+	smem_frame_committed(&buf, 5, ids, 3);
+	smem_frame_next(&buf, &type, &rd);
+	tap_ok(type == SMEM_FRAME_COMMITTED && smem_get_u64(&rd) == 5 && smem_get_u32(&rd) == 3 &&
+			   (int64_t) smem_get_u64(&rd) == 7 && (int64_t) smem_get_u64(&rd) == -1 &&
+			   (int64_t) smem_get_u64(&rd) == INT64_MAX && !rd.bad && rd.at == rd.end,
+		   "a committed page");
 	smem_buf_free(&buf);
 }
 
@@ -153,6 +180,7 @@ main(void)
 {
 	check_row();
 	check_state_and_outcome();
+	check_small_ones();
 	check_cuts();
 	check_lengths();
 	return tap_done();

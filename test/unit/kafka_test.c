@@ -541,6 +541,77 @@ test_unknown_topic(void)
 }
 
 static bool
+at_rest(const Bed *bed)
+{
+	return bed->drive.state.paused && bed->drive.state.in_flight == 0;
+}
+
+static bool
+rows_on_wire(const Bed *bed)
+{
+	return bed->drive.state.in_flight > 0;
+}
+
+static bool
+nothing_on_wire(const Bed *bed)
+{
+	return bed->drive.state.in_flight == 0;
+}
+
+/* Turns for a while; for claims that something does not happen. */
+static void
+pass(Bed *bed, int ms)
+{
+	int64_t end = drive_clock_us() + ms * 1000LL;
+
+	while (!bed->drive.over && drive_clock_us() < end)
+		drive_turn(&bed->drive, 20);
+}
+
+static void
+test_pause(void)
+{
+	Bed *bed = make_bed(NULL);
+	int	 done;
+
+	send_rows(bed, 100);
+	until(bed, all_done, PATIENCE_MS);
+	until(bed, nothing_on_wire, PATIENCE_MS);
+	rd_kafka_mock_broker_set_rtt(bed->cluster, 1, 300);
+	send_rows(bed, 200);
+	until(bed, rows_on_wire, PATIENCE_MS);
+	smem_frame_pause(&bed->drive.out, true);
+	send_rows(bed, 200);
+	tap_ok(until(bed, at_rest, PATIENCE_MS) >= 0, "a pause comes to rest");
+	done = bed->done;
+	tap_ok(done > 100, "what was on the wire has its outcome");
+	tap_ok(bed->sent - done >= 200, "what came later has none");
+	rd_kafka_mock_broker_set_rtt(bed->cluster, 1, 0);
+	pass(bed, 500);
+	read_back(bed);
+	tap_ok(bed->done == done && bed->messages == done, "nothing more goes out");
+	tap_ok(circuit_closed(bed), "which is no trouble");
+	smem_frame_pause(&bed->drive.out, false);
+	check_all(bed, 0, "a pause that is over");
+
+	rd_kafka_mock_broker_set_down(bed->cluster, 1);
+	send_rows(bed, 200);
+	until(bed, rows_on_wire, PATIENCE_MS);
+	smem_frame_pause(&bed->drive.out, true);
+	tap_ok(until(bed, at_rest, PATIENCE_MS) >= 0, "it comes to rest while the broker is away, too");
+	done = bed->done;
+	rd_kafka_mock_broker_set_up(bed->cluster, 1);
+	pass(bed, 1500);
+	read_back(bed);
+	tap_ok(bed->done == done && bed->messages == done,
+		   "what the client held does not go out when the broker is back");
+	smem_frame_pause(&bed->drive.out, false);
+	check_all(bed, 0, "a pause through an outage");
+	tap_ok(until(bed, circuit_closed, 1000) >= 0, "the circuit is closed");
+	drop_bed(bed, "the courier ends well");
+}
+
+static bool
 got_pong(const Bed *bed)
 {
 	return bed->drive.pong == 77;
@@ -595,6 +666,7 @@ main(void)
 	test_properties();
 	test_reload_while_rows_wait();
 	test_unknown_topic();
+	test_pause();
 	test_end_with_rows_waiting();
 	if (brokers != NULL && brokers[0] != '\0')
 		test_real_broker(brokers);

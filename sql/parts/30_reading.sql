@@ -76,7 +76,7 @@ COMMENT ON VIEW somamem.workers IS 'the launcher, and the shipper of each databa
 COMMENT ON COLUMN somamem.workers.pid IS 'process id, null while it does not run';
 COMMENT ON COLUMN somamem.workers.database IS 'database that is shipped, null for the launcher';
 COMMENT ON COLUMN somamem.workers.sink IS 'sink that it ships to, null for the launcher';
-COMMENT ON COLUMN somamem.workers.state IS 'running, starting, backoff (waits to be started again) or stopped';
+COMMENT ON COLUMN somamem.workers.state IS 'running, paused (by an operator), starting, backoff (waits to be started again) or stopped';
 COMMENT ON COLUMN somamem.workers.circuit IS 'closed, half-open or open';
 COMMENT ON COLUMN somamem.workers.last_error IS 'the sink''s last failure, null since its last success';
 COMMENT ON COLUMN somamem.workers.last_success_at IS 'last acknowledged delivery since the server started';
@@ -112,15 +112,16 @@ LANGUAGE sql STABLE PARALLEL RESTRICTED
 AS $$
 	SELECT e.sink,
 		CASE
+			WHEN w.state IS NOT NULL THEN w.state
 			WHEN d.id IS NOT NULL THEN 'dead'
 			WHEN p.state IN ('retry', 'held') THEN 'in_retry'
 			WHEN p.id IS NOT NULL THEN 'pending'
 			WHEN s.id IS NOT NULL OR o.settled THEN 'delivered'
 			ELSE 'pending'
 		END,
-		coalesce(d.attempts, p.attempts, CASE WHEN s.id IS NOT NULL OR o.settled THEN 1 ELSE 0 END),
+		coalesce(w.attempts, d.attempts, p.attempts, CASE WHEN s.id IS NOT NULL OR o.settled THEN 1 ELSE 0 END),
 		CASE WHEN d.id IS NULL AND p.id IS NULL THEN s.delivered_at[pg_catalog.array_position(s.ids, $1)] END,
-		CASE WHEN d.id IS NULL AND p.id IS NULL
+		CASE WHEN d.id IS NULL AND p.id IS NULL AND w.state IS NULL
 			THEN (s.receipts::json -> (pg_catalog.array_position(s.ids, $1) - 1))::jsonb END,
 		coalesce(d.reason, p.last_error)
 	FROM somamem._sink_figures() AS e
@@ -140,7 +141,9 @@ AS $$
 			AND l.sink IS NOT DISTINCT FROM e.sink AND $1 = ANY (l.ids) ORDER BY l.id DESC LIMIT 1) AS s ON true
 	LEFT JOIN somamem.parked p ON p.sink = e.sink AND p.id = $1
 	LEFT JOIN somamem.dead_letter d ON d.sink = e.sink AND d.id = $1
-	WHERE o.settled IS NOT NULL OR s.id IS NOT NULL OR p.id IS NOT NULL OR d.id IS NOT NULL
+	LEFT JOIN LATERAL (SELECT w.state, w.attempts FROM somamem.withdrawn w WHERE w.id = $1 AND w.sink IN (e.sink, '*')
+		ORDER BY w.state DESC LIMIT 1) AS w ON true
+	WHERE o.settled IS NOT NULL OR s.id IS NOT NULL OR p.id IS NOT NULL OR d.id IS NOT NULL OR w.state IS NOT NULL
 $$;
 
 COMMENT ON FUNCTION somamem._delivery(bigint) IS 'where one row is, for each enabled sink';
@@ -158,7 +161,8 @@ COMMENT ON FUNCTION somamem._key_hash(text, text) IS 'hash under which the ledge
 
 /*
  * Purpose: the state of one write.
- * Returns: one row per enabled sink: pending, in_retry, delivered or dead; none for an unknown id.
+ * Returns: one row per enabled sink: pending, in_retry, delivered, dead, discarded or erased; none for
+ *   an unknown id.
  */
 CREATE FUNCTION somamem.status(
 	id bigint,

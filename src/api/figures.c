@@ -78,7 +78,7 @@ put_worker(ReturnSetInfo *rsinfo, SmemDatabaseSlot *db, Oid oid, SmemSink sink)
 	nulls[0] = fig.pid == 0;
 	values[1] = CStringGetTextDatum(datname);
 	values[2] = CStringGetTextDatum(smem_sink_name(sink));
-	values[3] = CStringGetTextDatum(smem_worker_state_name(fig.state));
+	values[3] = CStringGetTextDatum(smem_worker_state_name(&fig));
 	values[4] = CStringGetTextDatum(smem_circuit_name(fig.circuit));
 	values[5] = CStringGetTextDatum(fig.last_error);
 	nulls[5] = fig.last_error[0] == '\0';

@@ -119,7 +119,7 @@ prepare(void)
 
 	if (plan != NULL)
 		return plan;
-	plan = SPI_prepare("SELECT coalesce(bool_or(state = 'dead'), false),"
+	plan = SPI_prepare("SELECT coalesce(bool_or(state IN ('dead', 'discarded', 'erased')), false),"
 					   " coalesce(bool_and(state = 'delivered'), false)"
 					   " FROM somamem._delivery($1) WHERE $2 IS NULL OR sink = $2",
 					   2, types);

@@ -18,6 +18,9 @@
 /* Rows of the shipment log that go in one step and sink. */
 #define SHIPMENT_ROWS "1000"
 
+/* Of what operators took out of the queue. */
+#define WITHDRAWN_ROWS "1000"
+
 /*
  * The ledger has no index on time, which every write would pay for.  It is
  * swept block by block instead, round and round.
@@ -73,6 +76,23 @@ trim_shipments(SmemSink sink)
 		smem_query(&query, args, NULL, 0);
 }
 
+/* Goes with the keys, but not before the row itself: that would pass for delivered then. */
+static void
+trim_withdrawn(void)
+{
+	static SmemQuery query = {
+		"DELETE FROM somamem.withdrawn w USING (SELECT o.id, o.sink FROM somamem.withdrawn o"
+		"  WHERE o.withdrawn_at < pg_catalog.clock_timestamp() - $1 * interval '1 second'"
+		"  AND NOT EXISTS (SELECT 1 FROM somamem.outbox r WHERE r.id = o.id)"
+		"  ORDER BY o.withdrawn_at LIMIT " WITHDRAWN_ROWS ") AS old"
+		" WHERE w.id = old.id AND w.sink = old.sink",
+		1,
+		{FLOAT8OID}};
+	Datum args[1] = {Float8GetDatum((double) smem_guc_idempotency_window_s)};
+
+	smem_query(&query, args, NULL, 0);
+}
+
 void
 smem_retention_step(void)
 {
@@ -81,5 +101,6 @@ smem_retention_step(void)
 	sweep_ledger();
 	for (int sink = 0; sink < SMEM_SINKS; sink++)
 		trim_shipments(sink);
+	trim_withdrawn();
 	smem_commit();
 }

@@ -1,6 +1,6 @@
 /*
  * Forgetting, in small steps: receipts past the idempotency window, in the
- * ledger and in the shipment log.
+ * ledger and in the shipment log, and what operators withdrew before it.
  */
 #ifndef SMEM_OUTBOX_RETENTION_H
 #define SMEM_OUTBOX_RETENTION_H

@@ -21,14 +21,14 @@ smem_circuit_name(uint32_t circuit)
 }
 
 const char *
-smem_worker_state_name(SmemWorkerState state)
+smem_worker_state_name(const SmemFigures *fig)
 {
-	switch (state)
+	switch (fig->state)
 	{
 		case SMEM_WORKER_STARTING:
 			return "starting";
 		case SMEM_WORKER_RUNNING:
-			return "running";
+			return fig->paused ? "paused" : "running";
 		case SMEM_WORKER_BACKOFF:
 			return "backoff";
 		default:
@@ -77,5 +77,6 @@ smem_figures_read(SmemDatabaseSlot *db, SmemSink sink, TimestampTz now, SmemFigu
 		fig->lag_seconds = Max(0.0, (double) (now - fig->oldest_pending_at) / 1000000.0);
 	}
 	beat = (TimestampTz) pg_atomic_read_u64(&slot->beat);
+	fig->paused = fig->state == SMEM_WORKER_RUNNING && pg_atomic_read_u32(&slot->paused) != 0;
 	fig->stalled = fig->state == SMEM_WORKER_RUNNING && beat != 0 && now - beat > STALLED_US;
 }

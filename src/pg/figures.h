@@ -21,13 +21,14 @@ typedef struct SmemFigures
 	double			lag_seconds;
 	TimestampTz		last_success_at; /* 0: none */
 	bool			stalled;		 /* runs, but has not turned for a while */
+	bool			paused;			 /* runs, and sends nothing because an operator said so */
 } SmemFigures;
 
 extern void smem_figures_read(SmemDatabaseSlot *db, SmemSink sink, TimestampTz now,
 							  SmemFigures *fig);
 
-/* "closed", "half-open", "open"; "running", "starting", "backoff", "stopped". */
+/* "closed", "half-open", "open"; "running", "paused", "starting", "backoff", "stopped". */
 extern const char *smem_circuit_name(uint32_t circuit);
-extern const char *smem_worker_state_name(SmemWorkerState state);
+extern const char *smem_worker_state_name(const SmemFigures *fig);
 
 #endif

@@ -38,7 +38,8 @@ judge_sink(const SmemFigures *fig)
 {
 	if (fig->state == SMEM_WORKER_STOPPED || fig->state == SMEM_WORKER_BACKOFF)
 		return SMEM_HEALTH_DOWN;
-	if (fig->state == SMEM_WORKER_STARTING || fig->stalled || fig->circuit != SMEM_CIRCUIT_CLOSED)
+	if (fig->state == SMEM_WORKER_STARTING || fig->stalled || fig->paused ||
+		fig->circuit != SMEM_CIRCUIT_CLOSED)
 		return SMEM_HEALTH_DEGRADED;
 	return SMEM_HEALTH_OK;
 }
@@ -62,6 +63,8 @@ write_sink(StringInfo out, SmemDatabaseSlot *db, SmemSink sink, Totals *totals)
 						 smem_circuit_name(fig.circuit), fig.pending);
 		if (fig.last_error[0] == '\0' && fig.pid == 0)
 			strlcpy(fig.last_error, "worker is not running", SMEM_ERROR_LEN);
+		if (fig.paused)
+			strlcpy(fig.last_error, "paused by an operator", SMEM_ERROR_LEN);
 		if (fig.last_error[0] != '\0')
 		{
 			appendStringInfoString(out, ",\"last_error\":");

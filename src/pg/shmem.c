@@ -25,12 +25,15 @@ init_sink(SmemSinkSlot *slot)
 {
 	pg_atomic_init_u32(&slot->woken, 0);
 	pg_atomic_init_u64(&slot->unseen_since, 0);
+	pg_atomic_init_u32(&slot->levers, 0);
+	pg_atomic_init_u32(&slot->try_now, 0);
 	pg_atomic_init_u64(&slot->done, 0);
 	pg_atomic_init_u64(&slot->oldest_pending, 0);
 	pg_atomic_init_u64(&slot->last_success, 0);
 	pg_atomic_init_u64(&slot->beat, 0);
 	pg_atomic_init_u32(&slot->parked, 0);
 	pg_atomic_init_u32(&slot->dead, 0);
+	pg_atomic_init_u32(&slot->paused, 0);
 	pg_atomic_init_u32(&slot->circuit, SMEM_CIRCUIT_CLOSED);
 	pg_atomic_init_u64(&slot->retries, 0);
 	pg_atomic_init_u64(&slot->recorded_high, 0);
@@ -143,6 +146,21 @@ smem_my_database(void)
 	return mine;
 }
 
+/* Its workers ended because they were told to: none of that counts against the next one.  Lock held exclusive. */
+static void
+release(SmemDatabaseSlot *db)
+{
+	/* The probe finds out what has become of it. */
+	db->state = SMEM_DATABASE_PROBE;
+	db->probe_at = 0;
+	db->quiesce_pid = 0;
+	for (int sink = 0; sink < SMEM_SINKS; sink++)
+	{
+		db->sink[sink].failures = 0;
+		db->sink[sink].restart_at = 0;
+	}
+}
+
 void
 smem_database_release_all(void)
 {
@@ -151,11 +169,8 @@ smem_database_release_all(void)
 	{
 		SmemDatabaseSlot *db = &smem_shared->database[i];
 
-		if (db->state != SMEM_DATABASE_QUIESCED || db->quiesce_pid != MyProcPid)
-			continue;
-		/* The probe finds out what has become of it. */
-		db->state = SMEM_DATABASE_PROBE;
-		db->quiesce_pid = 0;
+		if (db->state == SMEM_DATABASE_QUIESCED && db->quiesce_pid == MyProcPid)
+			release(db);
 	}
 	LWLockRelease(smem_shared->lock);
 	smem_wake_launcher();

@@ -4,8 +4,8 @@
  * One slot per database that has the extension, in it one per sink.  Slots
  * are claimed and released under SmemShared.lock (exclusive); whoever reads a
  * slot's identity (oid, pid, latch) holds it shared.  Figures are atomics and
- * need no lock: each is written by its sink's shipper alone, but for the
- * three that committing sessions write (committed, unseen_since, woken).
+ * need no lock: each is written by its sink's shipper alone, but for those
+ * that committing sessions write (committed, unseen_since, woken, levers, try_now).
  * last_error is written and read under the lock.
  *
  * The memory is empty after a crash restart; every figure is built again by
@@ -54,7 +54,9 @@ typedef struct SmemSinkSlot
 	/* written by committing sessions */
 	pg_atomic_uint32 woken; /* 1: the latch was set and no snapshot was taken since */
 	pg_atomic_uint64
-		unseen_since; /* TimestampTz of the first commit since the last snapshot, or 0 */
+		unseen_since;		  /* TimestampTz of the first commit since the last snapshot, or 0 */
+	pg_atomic_uint32 levers;  /* 1: sink_state or parked was changed and not read since */
+	pg_atomic_uint32 try_now; /* 1: and the courier shall forget its pauses */
 
 	/* written by the shipper */
 	pg_atomic_uint64 done;			 /* of SmemDatabaseSlot.committed, how many need nothing more */
@@ -63,6 +65,7 @@ typedef struct SmemSinkSlot
 	pg_atomic_uint64 beat;			 /* TimestampTz of its last turn */
 	pg_atomic_uint32 parked;
 	pg_atomic_uint32 dead;
+	pg_atomic_uint32 paused;  /* 1: by an operator */
 	pg_atomic_uint32 circuit; /* SmemCircuit */
 	pg_atomic_uint64 retries;
 	pg_atomic_uint64
@@ -76,7 +79,7 @@ typedef enum SmemDatabaseState
 	SMEM_DATABASE_PROBE,
 	/* It has the extension. */
 	SMEM_DATABASE_ACTIVE,
-	/* Somebody drops or renames it: no worker may run. */
+	/* Somebody drops or renames it, or changes what its workers rely on: none may run. */
 	SMEM_DATABASE_QUIESCED
 } SmemDatabaseState;
 

@@ -17,6 +17,9 @@ typedef struct Level
 static Level *levels = NULL;
 static bool	  rescan_at_commit = false;
 static bool	  release_at_end = false;
+static bool	  refuse_prepare = false;
+static bool	  lever_pulled[SMEM_SINKS];
+static bool	  lever_tries_now[SMEM_SINKS];
 
 void
 smem_xact_wrote(int64_t rows)
@@ -45,6 +48,19 @@ void
 smem_xact_release_at_end(void)
 {
 	release_at_end = true;
+}
+
+void
+smem_xact_lever_pulled(SmemSink sink, bool try_now)
+{
+	lever_pulled[sink] = true;
+	lever_tries_now[sink] |= try_now;
+}
+
+void
+smem_xact_refuse_prepare(void)
+{
+	refuse_prepare = true;
 }
 
 /* A savepoint's rows become its parent's, or never were. */
@@ -92,10 +108,43 @@ tell_workers(int64_t rows)
 }
 
 static void
+tell_of_levers(void)
+{
+	SmemDatabaseSlot *db = smem_my_database();
+	bool			  any = false;
+
+	for (int sink = 0; sink < SMEM_SINKS && db != NULL; sink++)
+	{
+		if (!lever_pulled[sink])
+			continue;
+		if (lever_tries_now[sink])
+			pg_atomic_write_u32(&db->sink[sink].try_now, 1);
+		/* Last: who sees this flag finds the other. */
+		pg_atomic_exchange_u32(&db->sink[sink].levers, 1);
+		any = true;
+	}
+	if (any)
+		smem_wake_shippers(db, true);
+}
+
+static void
+check_prepare(void)
+{
+	if (refuse_prepare)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot PREPARE a transaction that has operated on the outbox"),
+						errhint("Call pause, resume, retry, redrive, discard, replay and erase in"
+								" transactions that are committed at once.")));
+}
+
+static void
 end_transaction(XactEvent event, void *arg)
 {
 	switch (event)
 	{
+		case XACT_EVENT_PRE_PREPARE:
+			check_prepare();
+			return;
 		case XACT_EVENT_COMMIT:
 			if (levels != NULL && levels->rows > 0)
 				tell_workers(levels->rows);
@@ -104,6 +153,7 @@ end_transaction(XactEvent event, void *arg)
 				pg_atomic_write_u32(&smem_shared->rescan, 1);
 				smem_wake_launcher();
 			}
+			tell_of_levers();
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
@@ -114,6 +164,9 @@ end_transaction(XactEvent event, void *arg)
 	}
 	levels = NULL;
 	rescan_at_commit = false;
+	refuse_prepare = false;
+	memset(lever_pulled, 0, sizeof(lever_pulled));
+	memset(lever_tries_now, 0, sizeof(lever_tries_now));
 	if (release_at_end)
 		smem_database_release_all();
 	release_at_end = false;

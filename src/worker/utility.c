@@ -13,15 +13,13 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pg/catalog.h"
+#include "pg/quiesce.h"
 #include "pg/shmem.h"
 #include "pg/xact.h"
 #include "pgstat.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
-#include "utils/timestamp.h"
 #include "worker/launcher.h"
-
-#define STOP_TIMEOUT_MS 5000
 
 static ProcessUtility_hook_type prev_utility = NULL;
 
@@ -71,52 +69,6 @@ may_quiesce(Oid oid)
 #endif
 }
 
-/* Signals what runs in the database; true when nothing does. */
-static bool
-stop_workers(SmemDatabaseSlot *db)
-{
-	bool stopped = true;
-
-	LWLockAcquire(smem_shared->lock, LW_SHARED);
-	for (int sink = 0; sink < SMEM_SINKS; sink++)
-	{
-		if (db->sink[sink].pid == 0)
-			continue;
-		stopped = false;
-		kill(db->sink[sink].pid, SIGTERM);
-	}
-	LWLockRelease(smem_shared->lock);
-	return stopped;
-}
-
-/* Stops the database's workers and keeps them away to the end of the transaction. */
-static void
-quiesce(Oid oid)
-{
-	SmemDatabaseSlot *db;
-	TimestampTz		  start = GetCurrentTimestamp();
-
-	/* Before anything can fail: a wait that is cancelled must not leave it without workers. */
-	smem_xact_release_at_end();
-	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
-	db = smem_database_find(oid);
-	if (db != NULL && db->state != SMEM_DATABASE_QUIESCED)
-	{
-		db->state = SMEM_DATABASE_QUIESCED;
-		db->quiesce_pid = MyProcPid;
-	}
-	else
-		db = NULL;
-	LWLockRelease(smem_shared->lock);
-	if (db == NULL)
-		return;
-	ConditionVariablePrepareToSleep(&db->delivered);
-	while (!stop_workers(db) &&
-		   !TimestampDifferenceExceeds(start, GetCurrentTimestamp(), STOP_TIMEOUT_MS))
-		(void) ConditionVariableTimedSleep(&db->delivered, 100, PG_WAIT_EXTENSION);
-	ConditionVariableCancelSleep();
-}
-
 /* Whether the statement drops our extension, and its user may. */
 static bool
 drops_extension(Node *stmt)
@@ -150,9 +102,9 @@ prepare(Node *stmt)
 	Oid			oid = name != NULL ? get_database_oid(name, true) : InvalidOid;
 
 	if (OidIsValid(oid) && may_quiesce(oid))
-		quiesce(oid);
+		(void) smem_quiesce(oid);
 	else if (drops_extension(stmt))
-		quiesce(MyDatabaseId);
+		(void) smem_quiesce(MyDatabaseId);
 }
 
 typedef enum Effect

@@ -1,0 +1,127 @@
+#include "postgres.h"
+
+#include "outbox/erase.h"
+
+#include "catalog/heap.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "pg/catalog.h"
+#include "pg/latest.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+typedef struct TenantTable
+{
+	char *name;
+	Oid	  oid;
+	bool  receipts; /* arrays parallel to ids, not rows of its own */
+} TenantTable;
+
+static TenantTable *
+list_tables(int *n)
+{
+	TenantTable *tables;
+
+	*n = (int) smem_latest_query("SELECT t.relation, t.holds FROM somamem._tenant_tables() AS t", 0,
+								 NULL, NULL, NULL);
+	tables = palloc(sizeof(TenantTable) * (*n + 1));
+	for (int i = 0; i < *n; i++)
+	{
+		HeapTuple tuple = SPI_tuptable->vals[i];
+
+		tables[i].name = SPI_getvalue(tuple, SPI_tuptable->tupdesc, 1);
+		tables[i].oid = smem_relation_oid(tables[i].name);
+		tables[i].receipts = strcmp(SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2), "receipts") == 0;
+	}
+	return tables;
+}
+
+/*
+ * Rows go, and their ids are noted.  All of one call have one time: the mark
+ * by which it finds their receipts.
+ */
+static int64
+erase_rows(TenantTable *table, text *tenant, text *session, TimestampTz mark)
+{
+	Oid	  types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
+	Datum args[3] = {PointerGetDatum(tenant), PointerGetDatum(session), TimestampTzGetDatum(mark)};
+	bool  has_session = get_attnum(table->oid, "session_id") != InvalidAttrNumber;
+	bool  has_id = get_attnum(table->oid, "id") != InvalidAttrNumber;
+	const char *nulls = session != NULL ? "   " : " n ";
+	char *delete;
+	char *query;
+
+	/* What names the tenant alone is not one session's. */
+	if (session != NULL && !has_session)
+		return 0;
+	delete = psprintf("DELETE FROM somamem.%s AS t WHERE t.tenant = $1 AND ($2 IS NULL OR %s)",
+					  quote_identifier(table->name), has_session ? "t.session_id = $2" : "true");
+	if (!has_id)
+	{
+		smem_latest_query(delete, 2, types, args, nulls);
+		return 0;
+	}
+	query = psprintf("WITH gone AS (%s RETURNING t.id)"
+					 " INSERT INTO somamem.withdrawn (id, sink, state, withdrawn_at)"
+					 " SELECT DISTINCT g.id, '*', 'erased', $3 FROM gone g"
+					 " ON CONFLICT (id, sink) DO NOTHING",
+					 delete);
+	return (int64) smem_latest_query(query, 3, types, args, nulls);
+}
+
+/* Receipts of the rows with this mark become null; all others keep their text. */
+static void
+erase_receipts(TenantTable *table, TimestampTz mark)
+{
+	Oid	  types[1] = {TIMESTAMPTZOID};
+	Datum args[1] = {TimestampTzGetDatum(mark)};
+	char *query;
+
+	query = psprintf(
+		"UPDATE somamem.%1$s s SET receipts = (SELECT '[' || pg_catalog.string_agg("
+		"  CASE WHEN EXISTS (SELECT 1 FROM somamem.withdrawn w WHERE w.id = r.id AND w.sink = '*')"
+		"   THEN 'null' ELSE r.receipt::text END, ',' ORDER BY r.n) || ']'"
+		"  FROM ROWS FROM (pg_catalog.unnest(s.ids), pg_catalog.json_array_elements(s.receipts::json))"
+		"   WITH ORDINALITY AS r (id, receipt, n))"
+		" WHERE (s.sink, s.id) IN (SELECT h.sink, h.id FROM somamem.withdrawn w JOIN somamem.%1$s h"
+		"  ON pg_catalog.int8range(h.first_id, h.last_id, '[]') @> w.id AND w.id = ANY (h.ids)"
+		"  WHERE h.first_id IS NOT NULL AND h.receipts IS NOT NULL"
+		"  AND w.sink = '*' AND w.withdrawn_at = $1)",
+		quote_identifier(table->name));
+	smem_latest_query(query, 1, types, args, NULL);
+}
+
+/* Column statistics quote the commonest values.  The lock keeps ANALYZE from collecting them again meanwhile. */
+static void
+erase_statistics(Oid oid)
+{
+	ListCell *lc;
+
+	foreach (lc, find_all_inheritors(oid, ShareUpdateExclusiveLock, NULL))
+		RemoveStatistics(lfirst_oid(lc), 0);
+}
+
+int64
+smem_erase(text *tenant, text *session)
+{
+	TimestampTz	 mark = GetCurrentTimestamp();
+	int			 n;
+	TenantTable *tables = list_tables(&n);
+	int64		 rows = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		LockRelationOid(tables[i].oid, ShareUpdateExclusiveLock);
+		if (!tables[i].receipts)
+			rows += erase_rows(&tables[i], tenant, session, mark);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		if (tables[i].receipts)
+			erase_receipts(&tables[i], mark);
+		erase_statistics(tables[i].oid);
+	}
+	return rows;
+}

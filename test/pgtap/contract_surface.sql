@@ -1,6 +1,6 @@
 -- The names that others are written against: functions, views, columns, and that PUBLIC has nothing.
 BEGIN;
-SELECT plan(24);
+SELECT plan(42);
 
 SELECT has_schema('somamem');
 SELECT has_function('somamem', 'memory_write',
@@ -12,6 +12,14 @@ SELECT has_function('somamem', 'status', ARRAY['bigint']);
 SELECT has_function('somamem', 'status', ARRAY['text', 'text']);
 SELECT has_function('somamem', 'wait_for', ARRAY['bigint', 'text', 'interval']);
 SELECT function_returns('somamem', 'wait_for', ARRAY['bigint', 'text', 'interval'], 'boolean');
+
+SELECT has_function('somamem', 'pause', ARRAY['text']);
+SELECT has_function('somamem', 'resume', ARRAY['text']);
+SELECT function_returns('somamem', 'retry', ARRAY['text', 'bigint'], 'bigint');
+SELECT function_returns('somamem', 'redrive', ARRAY['text', 'text', 'bigint'], 'bigint');
+SELECT function_returns('somamem', 'discard', ARRAY['text', 'bigint'], 'boolean');
+SELECT function_returns('somamem', 'replay', ARRAY['text', 'bigint', 'bigint', 'text'], 'bigint');
+SELECT function_returns('somamem', 'erase', ARRAY['text', 'text'], 'bigint');
 
 SELECT columns_are('somamem', 'outbox_status',
 	ARRAY['sink', 'pending', 'parked', 'dead', 'oldest_pending_at', 'lag_seconds', 'position']);
@@ -56,6 +64,36 @@ SELECT is_empty($$
 	WHERE (c.relkind = 'r' AND c.relname NOT IN ('segment') OR c.relkind = 'S')
 		AND NOT c.oid = ANY (e.extconfig)$$,
 	'pg_dump takes every table along but the ring''s state');
+
+/* What erase must know.  A table that holds nothing of a tenant's is named here, with the reason. */
+CREATE TEMPORARY TABLE without_tenants (relation name, reason text);
+INSERT INTO without_tenants VALUES
+	('idempotency', 'hashes of keys, which stay so that a late retry brings nothing back'),
+	('segment', 'times of the ring'),
+	('sink_state', 'what operators decided for a sink'),
+	('withdrawn', 'ids');
+SELECT bag_eq($$
+	SELECT c.relname::text FROM pg_class c
+	WHERE c.relnamespace = 'somamem'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition$$, $$
+	SELECT relation FROM somamem._tenant_tables() UNION ALL SELECT relation::text FROM without_tenants$$,
+	'each table is known to erase, or to hold nothing of a tenant''s');
+SELECT is_empty($$
+	SELECT a.attrelid::regclass, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+	JOIN without_tenants w ON w.relation = c.relname
+	WHERE c.relnamespace = 'somamem'::regnamespace AND a.attnum > 0
+		AND a.attname ~ 'tenant|session|payload|receipt|content|reason|error|idempotency_key'
+		AND a.attname NOT IN ('payload_hash')$$,
+	'and no column of the latter is named as if it did');
+
+SELECT throws_ok($$SELECT somamem.pause('nowhere')$$, '22023', NULL, 'pause refuses an unknown sink');
+SELECT throws_ok($$SELECT somamem.resume(NULL)$$, '22004', NULL, 'resume refuses a null sink');
+SELECT throws_ok($$SELECT somamem.erase(NULL)$$, '22004', NULL, 'erase refuses a null tenant');
+SELECT lives_ok($$SELECT somamem.pause('kafka'), somamem.pause('kafka')$$, 'a sink may be paused twice');
+SELECT is((SELECT paused_by FROM somamem.sink_state WHERE paused_at IS NOT NULL), session_user::text, 'it is noted who did it');
+SELECT lives_ok($$SELECT somamem.resume('kafka'), somamem.resume('somabrain')$$, 'and resumed, paused or not');
+SELECT is(somamem.retry('kafka'), 0::bigint, 'retry finds nothing waiting');
+SELECT is(somamem.replay('kafka', 2, 1), 0::bigint, 'replay of an empty range does nothing');
+SELECT is(somamem.discard('kafka', 1), false, 'discard says that there is no such row');
 
 SELECT throws_ok($$SELECT somamem.wait_for(1, 'nowhere')$$, '22023', NULL, 'wait_for refuses an unknown sink');
 SELECT throws_ok($$SELECT somamem.wait_for(NULL)$$, '22004', NULL, 'wait_for refuses a null id');

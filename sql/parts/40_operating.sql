@@ -23,6 +23,7 @@ AS $$
 		('outbox', 'rows'),
 		('parked', 'rows'),
 		('dead_letter', 'rows'),
+		('detour', 'rows'),
 		('shipment', 'receipts')
 $$;
 
@@ -58,6 +59,11 @@ AS $$
 				AND l.first_id IS NOT NULL AND pg_catalog.int8range(l.first_id, l.last_id, '[]') @> o.id
 				AND o.id = ANY (l.ids))
 			END
+		AND NOT EXISTS (SELECT 1 FROM somamem.detour v WHERE v.sink = $1 AND v.tenant = o.tenant
+			AND NOT (pg_catalog.pg_visible_in_snapshot(o.xid, v.from_snapshot)
+				OR o.xid >= v.from_next_xid AND o.id <= v.from_high
+				OR coalesce(o.id <= v.after_id AND pg_catalog.pg_visible_in_snapshot(o.xid, v.to_snapshot), false))
+			AND (v.until_snapshot IS NULL OR pg_catalog.pg_visible_in_snapshot(o.xid, v.until_snapshot)))
 		AND NOT EXISTS (SELECT 1 FROM somamem.parked p WHERE p.sink = $1 AND p.id = o.id)
 		AND NOT EXISTS (SELECT 1 FROM somamem.dead_letter d WHERE d.sink = $1 AND d.id = o.id)
 		AND NOT EXISTS (SELECT 1 FROM somamem.withdrawn w WHERE w.id = o.id AND w.sink IN ($1, '*'))

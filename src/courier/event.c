@@ -102,6 +102,12 @@ end_span(const SmemBuf *buf, SmemSpan *span)
 	span->len = smem_buf_len(buf) - span->at;
 }
 
+static const char *
+type_of(const SmemEvent *ev)
+{
+	return ev->dead_letter ? "memory.dead_letter" : "memory.write";
+}
+
 static void
 put_key(SmemEvent *ev, const SmemRow *row)
 {
@@ -118,8 +124,14 @@ put_value(SmemEvent *ev, const SmemRow *row)
 	SmemBuf *buf = &ev->text;
 
 	ev->value = begin_span(buf);
-	smem_buf_puts(buf, "{\"type\":\"memory.write\",\"id\":");
-	put_number(buf, row->id);
+	smem_buf_puts(buf, "{\"type\":\"");
+	smem_buf_puts(buf, type_of(ev));
+	smem_buf_putc(buf, '"');
+	if (!ev->dead_letter)
+	{
+		smem_buf_puts(buf, ",\"id\":");
+		put_number(buf, row->id);
+	}
 	put_member(buf, ",\"idempotency_key\":", row->key);
 	put_member(buf, ",\"role\":", row->role);
 	put_member(buf, ",\"session_id\":", row->session);
@@ -128,8 +140,13 @@ put_value(SmemEvent *ev, const SmemRow *row)
 	put_member(buf, ",\"namespace\":", row->namespace);
 	smem_buf_puts(buf, ",\"payload\":");
 	smem_buf_append(buf, row->payload.data, row->payload.len);
-	smem_buf_puts(buf, ",\"result\":null,\"timestamp\":");
+	smem_buf_puts(buf, ev->dead_letter ? ",\"timestamp\":" : ",\"result\":null,\"timestamp\":");
 	put_epoch(buf, row->created_us);
+	if (ev->dead_letter && row->extras.len > 0)
+	{
+		smem_buf_putc(buf, ',');
+		smem_buf_append(buf, row->extras.data, row->extras.len);
+	}
 	smem_buf_putc(buf, '}');
 	end_span(buf, &ev->value);
 }
@@ -138,7 +155,10 @@ static void
 put_header_values(SmemEvent *ev, const SmemRow *row)
 {
 	ev->id = begin_span(&ev->text);
-	put_number(&ev->text, row->id);
+	if (ev->dead_letter)
+		smem_buf_append(&ev->text, row->universe.data, row->universe.len);
+	else
+		put_number(&ev->text, row->id);
 	end_span(&ev->text, &ev->id);
 
 	ev->time = begin_span(&ev->text);
@@ -159,8 +179,9 @@ smem_event_build(SmemEvent *ev, const SmemRow *row)
 	/* Asked for at once: growing by doubling would copy a large payload many times. */
 	size_t guess = row->payload.len + 2 * (row->tenant.len + row->session.len) + row->key.len +
 				   row->role.len + row->persona.len + row->namespace.len + row->traceparent.len +
-				   320;
+				   row->extras.len + 320;
 
+	ev->dead_letter = (row->flags & SMEM_ROW_DEAD_LETTER) != 0;
 	smem_buf_reset(&ev->text);
 	(void) smem_buf_reserve(&ev->text, guess);
 	put_key(ev, row);
@@ -189,7 +210,7 @@ smem_event_headers(const SmemEvent *ev, SmemStr source, SmemEventHeader headers[
 	headers[n++] = (SmemEventHeader){"ce_specversion", {"1.0", 3}};
 	headers[n++] = (SmemEventHeader){"ce_id", smem_event_part(ev, ev->id)};
 	headers[n++] = (SmemEventHeader){"ce_source", source};
-	headers[n++] = (SmemEventHeader){"ce_type", {"memory.write", 12}};
+	headers[n++] = (SmemEventHeader){"ce_type", smem_str(type_of(ev))};
 	headers[n++] = (SmemEventHeader){"ce_time", smem_event_part(ev, ev->time)};
 	headers[n++] = (SmemEventHeader){"content-type", {"application/json", 16}};
 	if (ev->traceparent.at != SMEM_EVENT_ABSENT)

@@ -4,6 +4,10 @@
  * Pure.  An event keeps its own copy of everything, in one buffer, so that it
  * can be sent again after the row's frame is gone.  Rows are UTF-8; the
  * payload is a JSON object already and is spliced in as it is.
+ *
+ * News of a dead letter (SMEM_ROW_DEAD_LETTER) names the event by the row's
+ * universe, and the row that is dead by the id in its extras: its own id is
+ * between worker and courier.
  */
 #ifndef SMEM_COURIER_EVENT_H
 #define SMEM_COURIER_EVENT_H
@@ -28,6 +32,7 @@ typedef struct SmemSpan
 typedef struct SmemEvent
 {
 	SmemBuf	 text;
+	bool	 dead_letter; /* not a write, but news of one that is dead */
 	SmemSpan key;
 	SmemSpan value;
 	SmemSpan id;

@@ -333,13 +333,15 @@ static bool
 start_producer(KafkaSink *kafka, SmemError *err)
 {
 	SmemProperties props = {.batch_rows = kafka->batch_rows, .batch_bytes = kafka->batch_bytes};
+	SmemTopics	   topics;
 
 	if (!smem_target_use(&kafka->target, err))
 		return false;
+	topics.writes = smem_buf_text(&kafka->target.topic);
+	topics.dead_letters = smem_buf_text(&kafka->target.dead_letter_topic);
 	props.brokers = smem_buf_text(&kafka->target.brokers);
 	props.file_text = smem_buf_text(&kafka->target.file);
-	return smem_producer_open(&kafka->producer, kafka->host->loop,
-							  smem_buf_text(&kafka->target.topic), &props, err);
+	return smem_producer_open(&kafka->producer, kafka->host->loop, &topics, &props, err);
 }
 
 /* From WAITING, when it is due. */
@@ -440,8 +442,7 @@ feed(KafkaSink *kafka)
 
 	while (kafka->phase == KAFKA_RUNNING && !kafka->full && !kafka->paused &&
 		   (row = kafka->rows.unsent) != NULL &&
-		   smem_producer_admits(&kafka->producer, smem_event_part(&row->event, row->event.key),
-								kafka->host->now))
+		   smem_producer_admits(&kafka->producer, &row->event, kafka->host->now))
 	{
 		if (!hand_over(kafka, row))
 			break;

@@ -8,19 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* A broker forgets a producer that is idle for a day; long before that we ask anew. */
-#define HEARD_FOR (600 * SMEM_SEC)
-
-/* More partitions than any topic has; bounds the table. */
-#define PARTITIONS_MAX 100000
-
 #define SETTLE_MS 500
-
-typedef struct Heard
-{
-	SmemTime at;	/* of the last report, 0 for none in this life */
-	bool	 asked; /* a first message is on its way */
-} Heard;
 
 /* Lives that are ending in a thread of their own. */
 static pthread_mutex_t ending_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -32,16 +20,6 @@ static void
 ignore_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
 	(void) rk, (void) level, (void) facility, (void) text;
-}
-
-/* The only code of ours that may run in a thread of librdkafka. */
-static int32_t
-choose_partition(const rd_kafka_topic_t *topic, const void *key, size_t key_len, int32_t count,
-				 void *producer, void *message)
-{
-	(void) message;
-	atomic_store_explicit(&((SmemProducer *) producer)->partitions, count, memory_order_relaxed);
-	return rd_kafka_msg_partitioner_murmur2(topic, key, key_len, count, NULL, NULL);
 }
 
 static void
@@ -93,29 +71,22 @@ open_client(SmemProducer *prod, const SmemProperties *props, SmemError *err)
 }
 
 static bool
-open_topic(SmemProducer *prod, const char *topic, SmemError *err)
+open_routes(SmemProducer *prod, const SmemTopics *topics, SmemError *err)
 {
-	rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(prod->rk);
-
-	rd_kafka_topic_conf_set_opaque(conf, prod);
-	rd_kafka_topic_conf_set_partitioner_cb(conf, choose_partition);
-	prod->topic = rd_kafka_topic_new(prod->rk, topic, conf);
-	if (prod->topic == NULL)
-		return smem_error_set(err, SMEM_ERROR_CONFIG, true, "cannot use Kafka topic \"%.120s\": %s",
-							  topic, rd_kafka_err2str(rd_kafka_last_error()));
-	return true;
+	prod->same_topic = strcmp(topics->writes, topics->dead_letters) == 0;
+	return smem_route_open(&prod->routes[SMEM_ROUTE_WRITES], prod->rk, topics->writes, err) &&
+		   (prod->same_topic || smem_route_open(&prod->routes[SMEM_ROUTE_DEAD_LETTERS], prod->rk,
+												topics->dead_letters, err));
 }
 
 bool
-smem_producer_open(SmemProducer *prod, SmemLoop *loop, const char *topic,
+smem_producer_open(SmemProducer *prod, SmemLoop *loop, const SmemTopics *topics,
 				   const SmemProperties *props, SmemError *err)
 {
 	memset(prod, 0, sizeof(*prod));
-	atomic_init(&prod->partitions, 0);
 	prod->fd = -1;
-	smem_buf_init(&prod->heard, PARTITIONS_MAX * sizeof(Heard));
 	if (open_client(prod, props, err) && open_queue(prod, loop, err) &&
-		open_topic(prod, topic, err))
+		open_routes(prod, topics, err))
 		return true;
 	smem_producer_close(prod);
 	return false;
@@ -163,12 +134,10 @@ smem_producer_close(SmemProducer *prod)
 	if (prod->held > 0)
 		rd_kafka_purge(prod->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
 									 RD_KAFKA_PURGE_F_NON_BLOCKING);
-	if (prod->topic != NULL)
-		rd_kafka_topic_destroy(prod->topic);
+	for (int i = 0; i < SMEM_ROUTES; i++)
+		smem_route_close(&prod->routes[i]);
 	end_in_background(prod->rk);
-	smem_buf_free(&prod->heard);
 	prod->rk = NULL;
-	prod->topic = NULL;
 	prod->queue = NULL;
 	prod->fd = -1;
 	prod->held = 0;
@@ -195,74 +164,20 @@ smem_producer_settle(void)
 	return settled;
 }
 
-/* The table's entry, or NULL where the partition is not known or memory is short. */
-static Heard *
-heard_of(SmemProducer *prod, int32_t partition)
+/* Two names of one topic are one topic to the library, and must be one route. */
+static SmemRoute *
+choose_route(SmemProducer *prod, const SmemEvent *ev)
 {
-	int	   count = atomic_load_explicit(&prod->partitions, memory_order_relaxed);
-	size_t need = (size_t) count * sizeof(Heard);
-	size_t have = smem_buf_len(&prod->heard);
+	bool apart = ev->dead_letter && !prod->same_topic;
 
-	if (partition < 0 || partition >= count || count > PARTITIONS_MAX)
-		return NULL;
-	if (have < need)
-	{
-		char *place = smem_buf_reserve(&prod->heard, need - have);
-
-		if (place == NULL)
-			return NULL;
-		memset(place, 0, need - have);
-		prod->heard.end += need - have;
-	}
-	return (Heard *) smem_buf_head(&prod->heard) + partition;
-}
-
-static Heard *
-heard_for_key(SmemProducer *prod, SmemStr key)
-{
-	int count = atomic_load_explicit(&prod->partitions, memory_order_relaxed);
-
-	if (count <= 0)
-		return NULL;
-	return heard_of(
-		prod, rd_kafka_msg_partitioner_murmur2(prod->topic, key.data, key.len, count, NULL, NULL));
+	return &prod->routes[apart ? SMEM_ROUTE_DEAD_LETTERS : SMEM_ROUTE_WRITES];
 }
 
 bool
-smem_producer_admits(SmemProducer *prod, SmemStr key, SmemTime now)
+smem_producer_admits(SmemProducer *prod, const SmemEvent *ev, SmemTime now)
 {
-	Heard *heard;
-
-	if (!prod->proven)
-		return prod->held == 0;
-	heard = heard_for_key(prod, key);
-	if (heard == NULL)
-		return prod->held == 0;
-	if (heard->at != 0 && now - heard->at < HEARD_FOR)
-		return true;
-	return !heard->asked;
-}
-
-static void
-note_asked(SmemProducer *prod, SmemStr key, SmemTime now)
-{
-	Heard *heard = heard_for_key(prod, key);
-
-	prod->held++;
-	if (heard != NULL && (heard->at == 0 || now - heard->at >= HEARD_FOR))
-		heard->asked = true;
-}
-
-static void
-note_heard(SmemProducer *prod, int32_t partition, SmemTime now)
-{
-	Heard *heard = heard_of(prod, partition);
-
-	prod->proven = true;
-	if (heard == NULL)
-		return;
-	heard->at = now;
-	heard->asked = false;
+	return smem_route_admits(choose_route(prod, ev), smem_event_part(ev, ev->key), prod->held == 0,
+							 now);
 }
 
 static rd_kafka_headers_t *
@@ -298,13 +213,14 @@ SmemProduced
 smem_producer_send(SmemProducer *prod, const SmemEvent *ev, SmemStr source, void *message,
 				   SmemTime now, SmemError *err)
 {
+	SmemRoute		   *route = choose_route(prod, ev);
 	SmemStr				key = smem_event_part(ev, ev->key);
 	SmemStr				value = smem_event_part(ev, ev->value);
 	rd_kafka_headers_t *headers = make_headers(ev, source);
 	rd_kafka_error_t   *error;
 	rd_kafka_resp_err_t code;
 	rd_kafka_vu_t		parts[] = {
-			  {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = prod->topic},
+			  {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = route->topic},
 			  {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *) key.data, key.len}},
 			  {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *) value.data, value.len}},
 			  {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
@@ -315,7 +231,8 @@ smem_producer_send(SmemProducer *prod, const SmemEvent *ev, SmemStr source, void
 	error = rd_kafka_produceva(prod->rk, parts, sizeof(parts) / sizeof(parts[0]));
 	if (error == NULL)
 	{
-		note_asked(prod, key, now);
+		prod->held++;
+		smem_route_note_sent(route, key, now);
 		return SMEM_PRODUCED_OK;
 	}
 	code = rd_kafka_error_code(error);
@@ -362,7 +279,7 @@ report_message(SmemProducer *prod, const rd_kafka_message_t *msg, bool alone,
 	prod->held--;
 	if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR)
 	{
-		note_heard(prod, msg->partition, now);
+		smem_route_note_report(smem_route_of(msg), msg->partition, now);
 		reports->delivered(arg, msg->_private, msg->partition, msg->offset);
 	}
 	else if (is_refusal(msg->err, &why))
@@ -379,6 +296,7 @@ report_batch(SmemProducer *prod, rd_kafka_event_t *event, const SmemReports *rep
 	uint32_t				  rows = (uint32_t) rd_kafka_event_message_count(event);
 	size_t					  bytes = 0;
 	rd_kafka_resp_err_t		  code = RD_KAFKA_RESP_ERR_NO_ERROR;
+	const char				 *topic = "";
 	const rd_kafka_message_t *msg;
 	SmemRefusal				  why;
 	char					  text[SMEM_ERROR_TEXT];
@@ -386,6 +304,7 @@ report_batch(SmemProducer *prod, rd_kafka_event_t *event, const SmemReports *rep
 	while ((msg = rd_kafka_event_message_next(event)) != NULL)
 	{
 		code = msg->err;
+		topic = rd_kafka_topic_name(msg->rkt);
 		bytes += msg->len + msg->key_len;
 		report_message(prod, msg, rows == 1, reports, arg, now);
 	}
@@ -393,8 +312,8 @@ report_batch(SmemProducer *prod, rd_kafka_event_t *event, const SmemReports *rep
 		reports->batch_refused(arg, why, rows, bytes);
 	else if (code != RD_KAFKA_RESP_ERR_NO_ERROR && !is_purged(code))
 	{
-		snprintf(text, sizeof(text), "could not deliver to Kafka topic \"%.120s\": %s",
-				 rd_kafka_topic_name(prod->topic), rd_kafka_err2str(code));
+		snprintf(text, sizeof(text), "could not deliver to Kafka topic \"%.120s\": %s", topic,
+				 rd_kafka_err2str(code));
 		reports->trouble(arg, true, false, text);
 	}
 }

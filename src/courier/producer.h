@@ -12,15 +12,12 @@
 #ifndef SMEM_COURIER_PRODUCER_H
 #define SMEM_COURIER_PRODUCER_H
 
-#include <stdatomic.h>
-
-#include <librdkafka/rdkafka.h>
-
 #include "core/error.h"
 #include "core/time.h"
 #include "courier/event.h"
 #include "courier/loop.h"
 #include "courier/properties.h"
+#include "courier/route.h"
 
 typedef enum SmemProduced
 {
@@ -36,7 +33,18 @@ typedef enum SmemRefusal
 	SMEM_REFUSAL_INVALID
 } SmemRefusal;
 
-typedef struct SmemProducer SmemProducer;
+enum
+{
+	SMEM_ROUTE_WRITES,
+	SMEM_ROUTE_DEAD_LETTERS,
+	SMEM_ROUTES
+};
+
+typedef struct SmemTopics
+{
+	const char *writes;
+	const char *dead_letters;
+} SmemTopics;
 
 /* What poll reports.  A message comes back in exactly one of the first three. */
 typedef struct SmemReports
@@ -57,22 +65,20 @@ typedef struct SmemReports
 	void (*trouble)(void *arg, bool fatal, bool all_down, const char *text);
 } SmemReports;
 
-struct SmemProducer
+typedef struct SmemProducer
 {
 	rd_kafka_t		 *rk; /* NULL while closed */
-	rd_kafka_topic_t *topic;
+	SmemRoute		  routes[SMEM_ROUTES];
+	bool			  same_topic; /* dead letters go where writes go */
 	rd_kafka_queue_t *queue;
 	SmemLoop		 *loop;
 	int				  fd; /* readable when the queue has something */
 	bool			  woken;
-	bool			  proven;	  /* something was delivered in this life */
-	uint32_t		  held;		  /* messages handed over and not come back */
-	atomic_int		  partitions; /* 0 until the topic is known */
-	SmemBuf			  heard;	  /* of each partition: Heard */
-};
+	uint32_t		  held; /* messages handed over and not come back */
+} SmemProducer;
 
 /* False and the reason, which repeats no secret. */
-extern bool smem_producer_open(SmemProducer *prod, SmemLoop *loop, const char *topic,
+extern bool smem_producer_open(SmemProducer *prod, SmemLoop *loop, const SmemTopics *topics,
 							   const SmemProperties *props, SmemError *err);
 
 /* Must hold no message, unless the program ends.  Callable twice; never waits for the network. */
@@ -85,15 +91,8 @@ extern void smem_producer_close(SmemProducer *prod);
  */
 extern bool smem_producer_settle(void);
 
-/*
- * Says whether a message with this key may be handed over now.
- *
- * A broker checks the sequence of a producer only from the first message on
- * that it has seen of it.  Until then a first batch may fail and a second one,
- * already on its way, pass: so a partition that has not answered in this life
- * gets one message, and the others wait for its report.
- */
-extern bool smem_producer_admits(SmemProducer *prod, SmemStr key, SmemTime now);
+/* Says whether the event may be handed over now; see courier/route.h. */
+extern bool smem_producer_admits(SmemProducer *prod, const SmemEvent *ev, SmemTime now);
 
 /* The event must stay as it is until the message comes back.  Only TROUBLE sets text. */
 extern SmemProduced smem_producer_send(SmemProducer *prod, const SmemEvent *ev, SmemStr source,

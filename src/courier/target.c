@@ -9,6 +9,7 @@ smem_target_init(SmemTarget *target)
 {
 	smem_buf_init(&target->brokers, SMEM_FRAME_MAX);
 	smem_buf_init(&target->topic, SMEM_FRAME_MAX);
+	smem_buf_init(&target->dead_letter_topic, SMEM_FRAME_MAX);
 	smem_buf_init(&target->path, SMEM_FRAME_MAX);
 	smem_buf_init(&target->source, SMEM_FRAME_MAX);
 	smem_buf_init(&target->file, SMEM_FRAME_MAX);
@@ -20,6 +21,7 @@ smem_target_free(SmemTarget *target)
 {
 	smem_buf_free(&target->brokers);
 	smem_buf_free(&target->topic);
+	smem_buf_free(&target->dead_letter_topic);
 	smem_buf_free(&target->path);
 	smem_buf_free(&target->source);
 	smem_buf_free(&target->file);
@@ -43,8 +45,9 @@ take_print(SmemTarget *target, SmemBuf *print, SmemError *err)
 	err->text[0] = '\0';
 	fine = smem_properties_read(smem_buf_text(&target->path), &target->file, err);
 	smem_buf_reset(print);
-	smem_buf_printf(print, "%s\n%s\n%s\n%s\n", smem_buf_text(&target->brokers),
-					smem_buf_text(&target->topic), smem_buf_text(&target->path), err->text);
+	smem_buf_printf(print, "%s\n%s\n%s\n%s\n%s\n", smem_buf_text(&target->brokers),
+					smem_buf_text(&target->topic), smem_buf_text(&target->dead_letter_topic),
+					smem_buf_text(&target->path), err->text);
 	smem_buf_puts(print, smem_buf_text(&target->file));
 	return fine;
 }
@@ -58,6 +61,7 @@ smem_target_configure(SmemTarget *target, const SmemConfig *config)
 
 	keep_text(&target->brokers, config, "kafka_brokers", "");
 	keep_text(&target->topic, config, "kafka_topic", "memory.wal");
+	keep_text(&target->dead_letter_topic, config, "kafka_dead_letter_topic", "memory.wal.dlq");
 	keep_text(&target->path, config, "kafka_config_file", "");
 	keep_text(&target->source, config, "source", "somamem");
 	smem_buf_init(&print, SMEM_FRAME_MAX);

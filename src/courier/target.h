@@ -1,5 +1,5 @@
 /*
- * Which Kafka the settings name: brokers, topic, properties file.
+ * Which Kafka the settings name: brokers, topics, properties file.
  *
  * Whatever the next producer would be made from has a print, the text of the
  * file included; a reload compares the prints, so that one which changes
@@ -16,6 +16,7 @@ typedef struct SmemTarget
 	/* Each ended by a NUL that does not count. */
 	SmemBuf brokers;
 	SmemBuf topic;
+	SmemBuf dead_letter_topic;
 	SmemBuf path;	/* of the properties file */
 	SmemBuf source; /* for the events; no part of the print */
 	SmemBuf file;	/* text of the properties file, as last read */

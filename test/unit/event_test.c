@@ -160,6 +160,43 @@ check_headers(void)
 }
 
 static void
+check_dead_letter(void)
+{
+	static const char want[] =
+		"{\"type\":\"memory.dead_letter\",\"idempotency_key\":\"acme/wm/s1/user//abc\","
+		"\"role\":\"user\","
+		"\"session_id\":\"s1\",\"persona_id\":null,\"tenant\":\"acme\",\"namespace\":\"wm\","
+		"\"payload\":{\"content\": \"a\\u00e9\\\"b\", \"n\": 1.50},"
+		"\"timestamp\":1700000000.000042,\"id\":42,\"sink\":\"somabrain\",\"attempts\":3}";
+	SmemEventHeader got[SMEM_EVENT_HEADERS];
+	SmemEvent		ev;
+	SmemRow			row = plain_row();
+
+	row.id = -7;
+	row.flags = SMEM_ROW_DEAD_LETTER;
+	row.universe = smem_str("somabrain/42");
+	row.extras = smem_str("\"id\":42,\"sink\":\"somabrain\",\"attempts\":3");
+	row.traceparent = smem_str("00-aa-bb-01");
+	smem_event_init(&ev);
+	tap_ok(smem_event_build(&ev, &row) && ev.dead_letter, "news of a dead letter");
+	tap_is(text_of(smem_event_part(&ev, ev.value)), want, "its value");
+	tap_is(text_of(smem_event_part(&ev, ev.key)), "acme/s1", "its key is the writes'");
+	tap_is_int(smem_event_headers(&ev, smem_str("x"), got), 7, "all headers");
+	tap_is(text_of(got[1].value), "somabrain/42", "ce_id names sink and row");
+	tap_is(text_of(got[3].value), "memory.dead_letter", "ce_type");
+	tap_is(text_of(got[6].value), "00-aa-bb-01", "traceparent");
+
+	row.extras = (SmemStr){NULL, 0};
+	smem_event_build(&ev, &row);
+	tap_ok(strstr(text_of(smem_event_part(&ev, ev.value)), ".000042}") != NULL,
+		   "without extras it is whole, too");
+	row = plain_row();
+	smem_event_build(&ev, &row);
+	tap_is(text_of(smem_event_part(&ev, ev.value)), plain_value, "a write after it is a write");
+	smem_event_free(&ev);
+}
+
+static void
 check_reuse(void)
 {
 	SmemEvent ev;
@@ -191,6 +228,7 @@ main(void)
 	check_value();
 	check_times();
 	check_headers();
+	check_dead_letter();
 	check_reuse();
 	return tap_done();
 }

@@ -43,6 +43,7 @@ typedef struct Bed
 	bool may_repeat; /* the mock keeps no sequences: a lost answer is appended twice */
 	int	 done;
 	int	 dead;
+	int	 news; /* outcomes of dead letters' news */
 	/* Read back from the topic. */
 	int seen[ROWS_MAX];
 	int messages;
@@ -57,6 +58,11 @@ on_outcome(void *arg, const SmemOutcome *out)
 	Outcome *row = &bed->rows[out->id - 1];
 	char	 receipt[128];
 
+	if (out->id < 0)
+	{
+		bed->news += out->kind == SMEM_OUTCOME_DELIVERED;
+		return;
+	}
 	row->kind = out->kind;
 	row->count++;
 	bed->done++;
@@ -74,10 +80,19 @@ on_outcome(void *arg, const SmemOutcome *out)
 static void
 send_config(Bed *bed)
 {
-	const char *const pairs[] = {
-		"sink",		  "kafka",		 "source",	 "postgresql://7/app", "kafka_brokers",
-		bed->brokers, "kafka_topic", bed->topic, "kafka_config_file",  bed->file,
-		NULL};
+	const char *const pairs[] = {"sink",
+								 "kafka",
+								 "source",
+								 "postgresql://7/app",
+								 "kafka_brokers",
+								 bed->brokers,
+								 "kafka_topic",
+								 bed->topic,
+								 "kafka_config_file",
+								 bed->file,
+								 "kafka_dead_letter_topic",
+								 "dlq",
+								 NULL};
 
 	drive_config(&bed->drive, pairs);
 }
@@ -111,6 +126,7 @@ make_bed(const char *properties)
 			 rd_kafka_mock_cluster_bootstraps(bed->cluster));
 	snprintf(bed->topic, sizeof(bed->topic), "wal");
 	rd_kafka_mock_topic_create(bed->cluster, bed->topic, 3, 1);
+	rd_kafka_mock_topic_create(bed->cluster, "dlq", 3, 1);
 	bed->sessions = 20;
 	if (properties != NULL)
 	{
@@ -391,6 +407,57 @@ outcome_of_last(const Bed *bed)
 }
 
 static void
+send_news(Bed *bed, int i)
+{
+	char	key[64];
+	char	id[64];
+	char	extras[64];
+	SmemRow row = {
+		.id = -1 - i,
+		.flags = SMEM_ROW_DEAD_LETTER,
+		.created_us = 1700000000000000,
+		.tenant = smem_str("acme"),
+		.session = smem_str("s/1"),
+		.namespace = smem_str("wm"),
+		.role = smem_str("user"),
+		.payload = smem_str("{}"),
+	};
+
+	snprintf(key, sizeof(key), "key/%d", i);
+	snprintf(id, sizeof(id), "somabrain/%d", i);
+	snprintf(extras, sizeof(extras), "\"id\":%d,\"sink\":\"somabrain\"", i);
+	row.key = smem_str(key);
+	row.universe = smem_str(id);
+	row.extras = smem_str(extras);
+	smem_frame_row(&bed->drive.out, &row);
+}
+
+static bool
+all_news_done(const Bed *bed)
+{
+	return bed->news == 20;
+}
+
+static void
+test_dead_letters(void)
+{
+	Bed *bed = make_bed(NULL);
+
+	for (int i = 0; i < 20; i++)
+	{
+		send_rows(bed, 10);
+		send_news(bed, i + 1);
+	}
+	tap_ok(until(bed, all_news_done, PATIENCE_MS) >= 0, "news of dead letters have their outcomes");
+	check_all(bed, 0, "writes between them");
+	snprintf(bed->topic, sizeof(bed->topic), "dlq");
+	read_back(bed);
+	tap_is_int(bed->messages, 20, "all are in the other topic");
+	tap_is_int(bed->disordered, 0, "in order");
+	drop_bed(bed, "the courier ends well");
+}
+
+static void
 test_too_large_for_client(void)
 {
 	Bed *bed = make_bed("message.max.bytes = 5000\n");
@@ -661,6 +728,7 @@ main(void)
 	test_refused_batch(RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, "too_large");
 	test_refused_batch(RD_KAFKA_RESP_ERR_INVALID_RECORD, "invalid_record");
 	test_too_large_for_client();
+	test_dead_letters();
 	test_broker_away();
 	test_queue_full();
 	test_properties();

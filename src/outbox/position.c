@@ -4,7 +4,6 @@
 
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
-#include "pg/flush.h"
 #include "pg/query.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -135,10 +134,4 @@ smem_position_record(SmemSink sink, const SmemPosition *position, const SmemPage
 	else
 		nulls[9] = nulls[12] = nulls[13] = nulls[14] = nulls[15] = nulls[16] = 'n';
 	smem_query(&query, args, nulls, 0);
-}
-
-void
-smem_ship_gate(void)
-{
-	XLogFlush(smem_wal_end());
 }

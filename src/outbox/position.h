@@ -43,10 +43,4 @@ extern bool smem_position_load(SmemSink sink, SmemPosition *position);
 /* Appends a row to the shipment log.  In a transaction. */
 extern void smem_position_record(SmemSink sink, const SmemPosition *position, const SmemPage *page);
 
-/*
- * The ship gate: returns once everything that is visible now is flushed, so
- * that no crash can undo what is sent, also where the writer did not wait.
- */
-extern void smem_ship_gate(void);
-
 #endif

@@ -22,7 +22,10 @@ int	  smem_guc_somabrain_batch_items;
 int	  smem_guc_somabrain_batch_kb;
 char *smem_guc_kafka_brokers;
 char *smem_guc_kafka_topic;
+char *smem_guc_kafka_dead_letter_topic;
 char *smem_guc_kafka_config_file;
+bool  smem_guc_kafka_exactly_once;
+int	  smem_guc_ship_gate;
 int	  smem_guc_batch_max_items;
 int	  smem_guc_max_payload_kb;
 int	  smem_guc_max_attempts;
@@ -34,6 +37,9 @@ int	  smem_guc_pending_warning;
 int	  smem_guc_pending_critical;
 int	  smem_guc_retention_s;
 int	  smem_guc_idempotency_window_s;
+
+static const struct config_enum_entry ship_gates[] = {
+	{"local", SMEM_GATE_LOCAL, false}, {"remote", SMEM_GATE_REMOTE, false}, {NULL, 0, false}};
 
 /* Splits a comma-separated setting; NIL when it is not a list. */
 static List *
@@ -163,10 +169,21 @@ define_sinks(void)
 				  "Empty switches the sink off.", &smem_guc_kafka_brokers, "", 0, NULL);
 	define_string("somamem.kafka_topic", "Topic that gets every write.", NULL,
 				  &smem_guc_kafka_topic, "memory.wal", 0, NULL);
+	define_string("somamem.kafka_dead_letter_topic",
+				  "Topic that gets a message for each dead letter.", NULL,
+				  &smem_guc_kafka_dead_letter_topic, "memory.wal.dlq", 0, NULL);
 	define_string("somamem.kafka_config_file",
 				  "File of librdkafka properties, one name=value a line.",
 				  "For TLS and SASL; readable by the server's user alone.",
 				  &smem_guc_kafka_config_file, "", GUC_SUPERUSER_ONLY, NULL);
+	DefineCustomBoolVariable("somamem.kafka_exactly_once",
+							 "Writes to Kafka in transactions, with the position.",
+							 "A read_committed consumer then sees each row exactly once.",
+							 &smem_guc_kafka_exactly_once, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable(
+		"somamem.ship_gate", "What must have a commit before its rows are sent.",
+		"local: this server's disk; remote: the synchronous standbys, too.", &smem_guc_ship_gate,
+		SMEM_GATE_LOCAL, ship_gates, PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
 static void

@@ -23,7 +23,18 @@ extern int	 smem_guc_somabrain_batch_kb;
 
 extern char *smem_guc_kafka_brokers;
 extern char *smem_guc_kafka_topic;
+extern char *smem_guc_kafka_dead_letter_topic;
 extern char *smem_guc_kafka_config_file;
+extern bool	 smem_guc_kafka_exactly_once;
+
+/* What must have a row's commit before it is sent. */
+typedef enum SmemShipGate
+{
+	SMEM_GATE_LOCAL, /* this server's disk */
+	SMEM_GATE_REMOTE /* the synchronous standbys, too, where there are any */
+} SmemShipGate;
+
+extern int smem_guc_ship_gate; /* SmemShipGate */
 
 extern int smem_guc_batch_max_items;
 extern int smem_guc_max_payload_kb;

@@ -51,6 +51,8 @@ put_settings(SmemSink sink, SmemBuf *buf, uint32 *n)
 	{
 		put_text(buf, "kafka_brokers", smem_guc_kafka_brokers, n);
 		put_text(buf, "kafka_topic", smem_guc_kafka_topic, n);
+		put_text(buf, "kafka_dead_letter_topic", smem_guc_kafka_dead_letter_topic, n);
+		put_text(buf, "kafka_exactly_once", smem_guc_kafka_exactly_once ? "on" : "off", n);
 		put_text(buf, "kafka_config_file", smem_guc_kafka_config_file, n);
 		return;
 	}

@@ -9,6 +9,7 @@
 #include "common/pg_prng.h"
 #include "core/retry.h"
 #include "outbox/park.h"
+#include "pg/flush.h"
 #include "pg/query.h"
 #include "pg/settings.h"
 #include "utils/memutils.h"
@@ -160,7 +161,7 @@ look(SmemShipper *sh)
 	news = !smem_moment_equal(&moment, &smem_main_stream(sh)->last);
 	if (news)
 	{
-		smem_ship_gate();
+		sh->gate = smem_gate_open();
 		open_step(sh, &moment, 0);
 	}
 	else
@@ -221,13 +222,25 @@ wants_look(SmemShipper *sh)
 	return pg_atomic_read_u32(&sh->slot->woken) != 0 || sh->now >= sh->last_look + HEARTBEAT_US;
 }
 
+/* What was looked for last must not be undone by a failover any more, either. */
+static bool
+gate_is_open(SmemShipper *sh)
+{
+	if (sh->gate != InvalidXLogRecPtr && smem_gate_is_passed(sh->gate))
+		sh->gate = InvalidXLogRecPtr;
+	return sh->gate == InvalidXLogRecPtr;
+}
+
 static void
 read_main(SmemShipper *sh)
 {
-	if (smem_stream_unread(smem_main_stream(sh)))
-		read_step(sh);
-	else
-		set_pace(sh, look(sh) ? read_step(sh) : 0);
+	bool fresh = !smem_stream_unread(smem_main_stream(sh));
+	int	 rows = 0;
+
+	if (!fresh || (look(sh) && gate_is_open(sh)))
+		rows = read_step(sh);
+	if (fresh)
+		set_pace(sh, rows);
 }
 
 static bool
@@ -243,7 +256,7 @@ static void
 feed_more(SmemShipper *sh)
 {
 	bool		due = smem_due_now(sh);
-	bool		room = !smem_feed_socket_full(sh);
+	bool		room = !smem_feed_socket_full(sh) && gate_is_open(sh);
 	bool		main = room && main_wants_read(sh);
 	TimestampTz again;
 	bool		detours = room && smem_tenants_have_work(sh, &again);
@@ -272,7 +285,7 @@ smem_feed_has_work(SmemShipper *sh)
 {
 	TimestampTz again;
 
-	if (sh->unsent || smem_feed_socket_full(sh))
+	if (sh->unsent || smem_feed_socket_full(sh) || sh->gate != InvalidXLogRecPtr)
 		return false;
 	return (smem_stream_unread(smem_main_stream(sh)) && smem_tenants_main_room(sh) > 0) ||
 		   smem_tenants_have_work(sh, &again);
@@ -321,11 +334,9 @@ smem_feed_start(SmemShipper *sh)
 				smem_sink_name(sh->sink))));
 	smem_stream_begin(smem_main_stream(sh), &position);
 	smem_tenants_start(sh);
+	sh->gate = smem_gate_open();
 	if (position.in_step)
-	{
-		smem_ship_gate();
 		open_step(sh, &position.to, position.after_id);
-	}
 	MemoryContextSwitchTo(outer);
 	sh->recorded_high = (uint64_t) smem_last_id();
 	pg_atomic_write_u64(&sh->slot->recorded_high, sh->recorded_high);

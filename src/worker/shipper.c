@@ -38,6 +38,9 @@
 #define SUSPECT_DEATHS 3
 #define IDLE_MS 1000
 
+/* How often the standbys' confirmation is looked for. */
+#define GATE_PAUSE_US ((int64_t) 2000)
+
 static SmemShipper shipper;
 
 static void
@@ -256,6 +259,8 @@ reading_due(SmemShipper *sh)
 	SmemStream *main = smem_main_stream(sh);
 	TimestampTz again = 0;
 
+	if (sh->gate != InvalidXLogRecPtr)
+		return sh->now + GATE_PAUSE_US;
 	if (smem_feed_has_work(sh))
 		return 0;
 	(void) smem_tenants_have_work(sh, &again);

@@ -11,6 +11,7 @@
 #include "core/sink.h"
 #include "outbox/page.h"
 #include "outbox/position.h"
+#include "access/xlogdefs.h"
 #include "pg/link.h"
 #include "pg/shmem.h"
 #include "worker/stream.h"
@@ -27,6 +28,7 @@ typedef struct SmemShipper
 
 	bool	   blank; /* no id was handed out and nothing recorded, when last looked */
 	SmemStream stream[SMEM_DETOURS + 1]; /* the main one first, each with the list of its number */
+	XLogRecPtr gate;						 /* nothing is read before the standbys have this; 0: they have */
 	int		   turn_of;					 /* the detour that is read first in the next turn */
 	int64_t	   last_detour;				 /* greatest number that was given to one */
 	uint64_t   recorded_high;			 /* greatest id that was recorded */

@@ -135,7 +135,7 @@ AS $$
 					OR r.xid >= v.from_next_xid AND r.id <= v.from_high)
 				AND (v.until_snapshot IS NULL OR pg_catalog.pg_visible_in_snapshot(r.xid, v.until_snapshot))), false)
 			AS settled
-		FROM somamem.outbox r WHERE r.id = $1 LIMIT 1) AS o ON true
+		FROM somamem.outbox r WHERE r.id = $1 AND r.xid <> '3' LIMIT 1) AS o ON true
 	LEFT JOIN LATERAL (SELECT l.id, l.ids, l.receipts, l.delivered_at FROM somamem.shipment l
 		WHERE l.first_id IS NOT NULL AND pg_catalog.int8range(l.first_id, l.last_id, '[]') @> $1
 			AND l.sink IS NOT DISTINCT FROM e.sink AND $1 = ANY (l.ids) ORDER BY l.id DESC LIMIT 1) AS s ON true

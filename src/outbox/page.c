@@ -16,7 +16,7 @@
 static bool
 is_new(const SmemStep *step, uint64_t xid)
 {
-	return !smem_snapshot_shows(&step->from.snapshot, xid) &&
+	return xid != SMEM_XID_COPY && !smem_snapshot_shows(&step->from.snapshot, xid) &&
 		   smem_snapshot_shows(&step->to.snapshot, xid);
 }
 
@@ -289,7 +289,8 @@ void
 smem_rows_by_id(SmemSink sink, const int64_t *ids, int n, SmemRowVisitor visit, void *arg)
 {
 	static SmemQuery query = {"SELECT " SMEM_ROW_COLUMNS
-							  " FROM somamem.outbox o WHERE o.id = ANY ($1) ORDER BY o.id",
+							  " FROM somamem.outbox o WHERE o.id = ANY ($1)"
+							  " AND o.xid <> " SMEM_XID_COPY_SQL " ORDER BY o.id",
 							  1,
 							  {INT8ARRAYOID}};
 	Datum			*elements = palloc(sizeof(Datum) * (n + 1));

@@ -3,6 +3,7 @@
 #include "outbox/park.h"
 
 #include "catalog/pg_type.h"
+#include "outbox/snapshot.h"
 #include "pg/query.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -106,7 +107,8 @@ smem_bury(SmemSink sink, const SmemDead *rows, int n)
 		" SELECT $1, o.id, o.tenant, o.session_id, o.namespace, o.persona_id, o.idempotency_key, o.traceparent,"
 		" o.payload, d.class, d.reason, d.attempts, o.created_at"
 		" FROM unnest($2, $3, $4, $5) AS d (id, class, reason, attempts)"
-		" JOIN somamem.outbox o ON o.id = d.id ON CONFLICT (sink, id) DO NOTHING",
+		" JOIN somamem.outbox o ON o.id = d.id AND o.xid <> " SMEM_XID_COPY_SQL
+		" ON CONFLICT (sink, id) DO NOTHING",
 		5,
 		{TEXTOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID}};
 	Datum			*col[4];

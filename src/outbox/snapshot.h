@@ -12,6 +12,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/*
+ * Transaction id of a row that a subscription brought: a copy, which another
+ * server ships.  It is part of no step, and not meant by its id.  As text for
+ * statements, too.
+ */
+#define SMEM_XID_COPY 3
+#define SMEM_XID_COPY_SQL "'3'"
+
 typedef struct SmemSnapshot
 {
 	uint64_t  xmin; /* every transaction below is over */

@@ -50,11 +50,14 @@ fill_worker(BackgroundWorker *worker, const char *function, const char *name, Da
 	worker->bgw_notify_pid = MyProcPid;
 }
 
+/* Under pg_upgrade the tables are somebody else's work in progress: nothing runs. */
 void
 smem_launcher_register(void)
 {
 	BackgroundWorker worker;
 
+	if (IsBinaryUpgrade)
+		return;
 	fill_worker(&worker, "smem_launcher_main", "somamem launcher", (Datum) 0, "");
 	worker.bgw_restart_time = 1;
 	worker.bgw_notify_pid = 0;

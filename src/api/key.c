@@ -5,6 +5,7 @@
 
 #include "fmgr.h"
 #include "outbox/key.h"
+#include "pg/compat.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 

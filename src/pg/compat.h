@@ -5,6 +5,9 @@
 #define SMEM_PG_COMPAT_H
 
 #include "executor/executor.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 
 static inline List *
 smem_insert_index_tuples(ResultRelInfo *info, TupleTableSlot *slot, EState *estate,

@@ -12,6 +12,8 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#define FEW_ROWS 1000
+
 typedef struct TenantTable
 {
 	char *name;
@@ -71,25 +73,41 @@ erase_rows(TenantTable *table, text *tenant, text *session, TimestampTz mark)
 	return (int64) smem_latest_query(query, 3, types, args, nulls);
 }
 
+/* Pages with rows of this mark: looked up row by row, which for many takes longer than to read the whole log. */
+static char *
+pages_of(const char *name, int64 rows)
+{
+	if (rows <= FEW_ROWS)
+		return psprintf("SELECT h.sink, h.id FROM somamem.withdrawn w JOIN somamem.%s h"
+						" ON pg_catalog.int8range(h.first_id, h.last_id, '[]') @> w.id"
+						" AND w.id = ANY (h.ids) WHERE h.first_id IS NOT NULL"
+						" AND w.sink = '*' AND w.withdrawn_at = $1",
+						name);
+	return psprintf("SELECT h.sink, h.id FROM somamem.%s h"
+					" CROSS JOIN LATERAL pg_catalog.unnest(h.ids) AS i (id)"
+					" JOIN somamem.withdrawn w ON w.id = i.id"
+					" WHERE w.sink = '*' AND w.withdrawn_at = $1",
+					name);
+}
+
 /* Receipts of the rows with this mark become null; all others keep their text. */
 static void
-erase_receipts(TenantTable *table, TimestampTz mark)
+erase_receipts(TenantTable *table, TimestampTz mark, int64 rows)
 {
-	Oid	  types[1] = {TIMESTAMPTZOID};
-	Datum args[1] = {TimestampTzGetDatum(mark)};
-	char *query;
+	const char *name = quote_identifier(table->name);
+	Oid			types[1] = {TIMESTAMPTZOID};
+	Datum		args[1] = {TimestampTzGetDatum(mark)};
+	char	   *query;
 
-	query = psprintf(
-		"UPDATE somamem.%1$s s SET receipts = (SELECT '[' || pg_catalog.string_agg("
-		"  CASE WHEN EXISTS (SELECT 1 FROM somamem.withdrawn w WHERE w.id = r.id AND w.sink = '*')"
-		"   THEN 'null' ELSE r.receipt::text END, ',' ORDER BY r.n) || ']'"
-		"  FROM ROWS FROM (pg_catalog.unnest(s.ids), pg_catalog.json_array_elements(s.receipts::json))"
-		"   WITH ORDINALITY AS r (id, receipt, n))"
-		" WHERE (s.sink, s.id) IN (SELECT h.sink, h.id FROM somamem.withdrawn w JOIN somamem.%1$s h"
-		"  ON pg_catalog.int8range(h.first_id, h.last_id, '[]') @> w.id AND w.id = ANY (h.ids)"
-		"  WHERE h.first_id IS NOT NULL AND h.receipts IS NOT NULL"
-		"  AND w.sink = '*' AND w.withdrawn_at = $1)",
-		quote_identifier(table->name));
+	query = psprintf("UPDATE somamem.%s s SET receipts = (SELECT '[' || pg_catalog.string_agg("
+					 "  CASE WHEN EXISTS (SELECT 1 FROM somamem.withdrawn w"
+					 "   WHERE w.id = r.id AND w.sink = '*') THEN 'null' ELSE r.receipt::text END,"
+					 "  ',' ORDER BY r.n) || ']'"
+					 "  FROM ROWS FROM (pg_catalog.unnest(s.ids),"
+					 "   pg_catalog.json_array_elements(s.receipts::json))"
+					 "   WITH ORDINALITY AS r (id, receipt, n))"
+					 " WHERE s.receipts IS NOT NULL AND (s.sink, s.id) IN (%s)",
+					 name, pages_of(name, rows));
 	smem_latest_query(query, 1, types, args, NULL);
 }
 
@@ -120,7 +138,7 @@ smem_erase(text *tenant, text *session)
 	for (int i = 0; i < n; i++)
 	{
 		if (tables[i].receipts)
-			erase_receipts(&tables[i], mark);
+			erase_receipts(&tables[i], mark, rows);
 		erase_statistics(tables[i].oid);
 	}
 	return rows;

@@ -28,3 +28,11 @@ COMMENT ON COLUMN somamem.withdrawn.state IS 'discarded or erased';
 
 SELECT pg_catalog.pg_extension_config_dump('somamem.sink_state', '');
 SELECT pg_catalog.pg_extension_config_dump('somamem.withdrawn', '');
+
+/* A publisher's operators decide nothing here (15_replica.sql). */
+CREATE TRIGGER copy BEFORE INSERT OR UPDATE OR DELETE ON somamem.sink_state
+	FOR EACH ROW EXECUTE FUNCTION somamem._ignore_copy();
+CREATE TRIGGER copy BEFORE INSERT OR UPDATE OR DELETE ON somamem.withdrawn
+	FOR EACH ROW EXECUTE FUNCTION somamem._ignore_copy();
+ALTER TABLE somamem.sink_state ENABLE REPLICA TRIGGER copy;
+ALTER TABLE somamem.withdrawn ENABLE REPLICA TRIGGER copy;

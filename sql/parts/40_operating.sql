@@ -50,7 +50,7 @@ AS $$
 	SELECT o.id, o.tenant, o.session_id
 	FROM (SELECT s.* FROM somamem.shipment s WHERE s.sink = $1 ORDER BY s.id DESC LIMIT 1) AS n
 	CROSS JOIN somamem.outbox o
-	WHERE o.id BETWEEN $2 AND $3 AND ($4 IS NULL OR o.tenant = $4)
+	WHERE o.id BETWEEN $2 AND $3 AND ($4 IS NULL OR o.tenant = $4) AND o.xid <> '3'
 		AND CASE WHEN n.system_identifier = (SELECT c.system_identifier FROM pg_catalog.pg_control_system() AS c)
 			THEN pg_catalog.pg_visible_in_snapshot(o.xid, n.from_snapshot)
 				OR o.xid >= n.from_next_xid AND o.id <= n.from_high

@@ -5,6 +5,7 @@
 #include "catalog/heap.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
+#include "outbox/snapshot.h"
 #include "pg/catalog.h"
 #include "pg/latest.h"
 #include "storage/lmgr.h"
@@ -40,37 +41,49 @@ list_tables(int *n)
 	return tables;
 }
 
+/* What erases rows of the table, as a statement's beginning; NULL where it has none of a single session. */
+static char *
+deletion(TenantTable *table, bool of_session)
+{
+	bool has_session = get_attnum(table->oid, "session_id") != InvalidAttrNumber;
+
+	/* What names the tenant alone is not one session's. */
+	if (of_session && !has_session)
+		return NULL;
+	return psprintf("DELETE FROM somamem.%s AS t WHERE t.tenant = $1 AND ($2 IS NULL OR %s)",
+					quote_identifier(table->name), has_session ? "t.session_id = $2" : "true");
+}
+
 /*
  * Rows go, and their ids are noted.  All of one call have one time: the mark
- * by which it finds their receipts.
+ * by which it finds their receipts.  The id of a copy is another server's.
  */
 static int64
 erase_rows(TenantTable *table, text *tenant, text *session, TimestampTz mark)
 {
 	Oid	  types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
 	Datum args[3] = {PointerGetDatum(tenant), PointerGetDatum(session), TimestampTzGetDatum(mark)};
-	bool  has_session = get_attnum(table->oid, "session_id") != InvalidAttrNumber;
-	bool  has_id = get_attnum(table->oid, "id") != InvalidAttrNumber;
+	bool  has_xid = get_attnum(table->oid, "xid") != InvalidAttrNumber;
 	const char *nulls = session != NULL ? "   " : " n ";
-	char *delete;
-	char *query;
+	char *delete = deletion(table, session != NULL);
 
-	/* What names the tenant alone is not one session's. */
-	if (session != NULL && !has_session)
+	if (delete == NULL)
 		return 0;
-	delete = psprintf("DELETE FROM somamem.%s AS t WHERE t.tenant = $1 AND ($2 IS NULL OR %s)",
-					  quote_identifier(table->name), has_session ? "t.session_id = $2" : "true");
-	if (!has_id)
+	if (get_attnum(table->oid, "id") == InvalidAttrNumber)
 	{
 		smem_latest_query(delete, 2, types, args, nulls);
 		return 0;
 	}
-	query = psprintf("WITH gone AS (%s RETURNING t.id)"
-					 " INSERT INTO somamem.withdrawn (id, sink, state, withdrawn_at)"
-					 " SELECT DISTINCT g.id, '*', 'erased', $3 FROM gone g"
-					 " ON CONFLICT (id, sink) DO NOTHING",
-					 delete);
-	return (int64) smem_latest_query(query, 3, types, args, nulls);
+	smem_latest_query(
+		psprintf("WITH gone AS (%s RETURNING t.id, %s AS copy),"
+				 " noted AS (INSERT INTO somamem.withdrawn (id, sink, state, withdrawn_at)"
+				 "  SELECT DISTINCT g.id, '*', 'erased', $3 FROM gone g WHERE NOT g.copy"
+				 "  ON CONFLICT (id, sink) DO NOTHING RETURNING id)"
+				 " SELECT (SELECT pg_catalog.count(*) FROM noted) + pg_catalog.count(*)"
+				 " FROM gone g WHERE g.copy",
+				 delete, has_xid ? "t.xid = " SMEM_XID_COPY_SQL : "false"),
+		3, types, args, nulls);
+	return smem_latest_number(1);
 }
 
 /* Pages with rows of this mark: looked up row by row, which for many takes longer than to read the whole log. */

@@ -4,6 +4,7 @@
 
 #include "catalog/pg_type.h"
 #include "outbox/ring.h"
+#include "outbox/snapshot.h"
 #include "pg/latest.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -96,7 +97,7 @@ count_late(SmemSink sink, Datum ids, text *tenant)
 
 /*
  * A row that is no longer in the outbox goes there again from the dead letter,
- * as of the first of all transactions: no sink takes it for news.
+ * with a transaction id by which no sink takes it for news.
  */
 void
 smem_lever_redrive(SmemSink sink, text *tenant, const int64 *id, SmemRedriven *result)
@@ -113,9 +114,11 @@ smem_lever_redrive(SmemSink sink, text *tenant, const int64 *id, SmemRedriven *r
 		"  AND ($3 IS NULL OR d.id = $3) RETURNING d.*),"
 		" copied AS (INSERT INTO somamem.outbox (id, xid, created_at, segment, tenant, session_id, namespace,"
 		"  persona_id, idempotency_key, traceparent, payload)"
-		"  SELECT g.id, '3'::pg_catalog.xid8, g.created_at, $4, g.tenant, g.session_id, g.namespace,"
+		"  SELECT g.id, " SMEM_XID_PUT_BACK_SQL
+		"::pg_catalog.xid8, g.created_at, $4, g.tenant, g.session_id, g.namespace,"
 		"  g.persona_id, g.idempotency_key, g.traceparent, g.payload FROM gone g"
-		"  WHERE NOT EXISTS (SELECT 1 FROM somamem.outbox o WHERE o.id = g.id) RETURNING id),"
+		"  WHERE NOT EXISTS (SELECT 1 FROM somamem.outbox o WHERE o.id = g.id"
+		"   AND o.xid <> " SMEM_XID_COPY_SQL ") RETURNING id),"
 		" parked AS (INSERT INTO somamem.parked (sink, id, tenant, session_id, state, commit_at, class,"
 		"  last_error) SELECT $1, g.id, g.tenant, g.session_id, 'behind', pg_catalog.clock_timestamp(),"
 		"  g.class, g.reason FROM gone g)"

@@ -16,7 +16,7 @@
 static bool
 is_new(const SmemStep *step, uint64_t xid)
 {
-	return xid != SMEM_XID_COPY && !smem_snapshot_shows(&step->from.snapshot, xid) &&
+	return xid > SMEM_XID_PUT_BACK && !smem_snapshot_shows(&step->from.snapshot, xid) &&
 		   smem_snapshot_shows(&step->to.snapshot, xid);
 }
 
@@ -200,7 +200,8 @@ query_restored(SmemStep *step, SmemSink sink, const SmemFilter *filter, int64 up
 		" AND NOT EXISTS (SELECT 1 FROM somamem.shipment s WHERE s.sink = $4 AND s.first_id IS NOT NULL"
 		"  AND pg_catalog.int8range(s.first_id, s.last_id, '[]') @> o.id AND o.id = ANY (s.ids))"
 		" AND NOT EXISTS (SELECT 1 FROM somamem.parked p WHERE p.sink = $4 AND p.id = o.id)"
-		" AND NOT EXISTS (SELECT 1 FROM somamem.dead_letter d WHERE d.sink = $4 AND d.id = o.id)" FILTERED(
+		" AND NOT EXISTS (SELECT 1 FROM somamem.dead_letter d WHERE d.sink = $4 AND d.id = o.id)"
+		" AND NOT EXISTS (SELECT 1 FROM somamem.withdrawn w WHERE w.id = o.id AND w.sink IN ($4, '*'))" FILTERED(
 			"$5", "$6") " ORDER BY o.id LIMIT $3",
 		6,
 		{INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTARRAYOID}};

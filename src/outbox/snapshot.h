@@ -20,6 +20,14 @@
 #define SMEM_XID_COPY 3
 #define SMEM_XID_COPY_SQL "'3'"
 
+/*
+ * Of a row that was put back from its dead letter, because the outbox had not
+ * kept it: it is part of no step either, and goes to the one sink that it is
+ * parked for.
+ */
+#define SMEM_XID_PUT_BACK 4
+#define SMEM_XID_PUT_BACK_SQL "'4'"
+
 typedef struct SmemSnapshot
 {
 	uint64_t  xmin; /* every transaction below is over */

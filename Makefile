@@ -5,6 +5,7 @@
 #   make demo       install what is missing, run the main job, show it
 #   make test       install what is missing, run every test
 #   make unit       unit tests of core and courier, plain and sanitized
+#   make fuzz       fuzz targets of core and courier, SECONDS=60 each
 #   make bench      the table of docs/performance.md
 #   make format     clang-format over src and test
 
@@ -21,7 +22,7 @@ PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wn
 SHLIB_LINK = build/core/libsmemcore.a
 EXTRA_CLEAN = build sql/somamem--$(SMEM_VERSION).sql
 
-BUILD_GOALS := $(filter-out demo test unit bench format stage,$(or $(MAKECMDGOALS),all))
+BUILD_GOALS := $(filter-out demo test unit fuzz bench format stage,$(or $(MAKECMDGOALS),all))
 
 ifneq ($(BUILD_GOALS),)
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -77,7 +78,7 @@ endif
 
 # --- commands ----------------------------------------------------------------
 
-.PHONY: stage demo test unit bench format tools
+.PHONY: stage demo test unit fuzz bench format tools
 
 # A PostgreSQL of our own in build/stage, with the extension in it; the system's stays as it is.
 stage:
@@ -98,9 +99,12 @@ unit:
 	$(MAKE) -C test/unit check
 	$(MAKE) -C test/unit check SAN=1
 
+fuzz:
+	@test/fuzz/run $(or $(SECONDS),60)
+
 bench:
 	@test/setup/install.sh test
 	@bench/run
 
 format:
-	clang-format -i $(wildcard src/*.c src/*/*.[ch] test/unit/*.[ch] test/standin/*.[ch] test/standin/*/*.[ch] test/lib/*.[ch] bench/*.[ch])
+	clang-format -i $(wildcard src/*.c src/*/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/standin/*.[ch] test/standin/*/*.[ch] test/lib/*.[ch] bench/*.[ch])

@@ -12,6 +12,7 @@
 #define SMEM_HTTP_BODY_MAX ((size_t) 64 * 1024 * 1024)
 #define SMEM_HTTP_KEEP ((size_t) 256 * 1024) /* what an idle call's buffer may hold on to */
 #define SMEM_HTTP_HEADER_MAX 64
+#define SMEM_HTTP_HEAD_MAX ((size_t) 64 * 1024) /* all headers of an answer, interim ones too */
 
 struct SmemHttp
 {
@@ -34,6 +35,7 @@ struct SmemHttpCall
 	struct curl_slist *headers;
 	SmemBuf			   body;
 	SmemBuf			   answer;
+	size_t			   head_bytes; /* of the answer, so far */
 	char			   retry_after[SMEM_HTTP_HEADER_MAX];
 	char			   date[SMEM_HTTP_HEADER_MAX];
 	char			   error[CURL_ERROR_SIZE];
@@ -217,6 +219,10 @@ on_header(char *line, size_t size, size_t n, void *arg)
 	SmemHttpCall *call = arg;
 	size_t		  len = size * n;
 
+	/* libcurl keeps what it shows here, and not every release has a limit of its own. */
+	call->head_bytes += len;
+	if (call->head_bytes > SMEM_HTTP_HEAD_MAX)
+		return 0;
 	/* Another status line: what came before belongs to an interim answer. */
 	if (len > 5 && memcmp(line, "HTTP/", 5) == 0)
 		call->retry_after[0] = call->date[0] = '\0';
@@ -321,6 +327,7 @@ smem_http_cancel(SmemHttpCall *call)
 	call->headers = NULL;
 	reset_buffer(&call->body);
 	reset_buffer(&call->answer);
+	call->head_bytes = 0;
 	call->retry_after[0] = call->date[0] = call->error[0] = '\0';
 	smem_unlink(&call->node);
 	if (call->generation == call->http->generation)
@@ -363,6 +370,7 @@ static SmemHttpFault
 name_fault(SmemHttpCall *call, CURLcode code)
 {
 	curl_off_t connected = 0;
+	curl_off_t answered = 0;
 
 	switch (code)
 	{
@@ -385,7 +393,9 @@ name_fault(SmemHttpCall *call, CURLcode code)
 		case CURLE_WRITE_ERROR:
 			return SMEM_HTTP_TOO_LARGE;
 		case CURLE_OUT_OF_MEMORY:
-			return SMEM_HTTP_LOCAL;
+			/* Older releases say so of a header that is longer than they take. */
+			curl_easy_getinfo(call->easy, CURLINFO_STARTTRANSFER_TIME_T, &answered);
+			return answered > 0 ? SMEM_HTTP_TOO_LARGE : SMEM_HTTP_LOCAL;
 		default:
 			return SMEM_HTTP_BROKEN;
 	}
@@ -413,6 +423,9 @@ end_call(SmemHttpCall *call, CURLcode code)
 
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME_T, &took);
+	/* Some first lines pass for HTTP although they have no status. */
+	if (answer.fault == SMEM_HTTP_ANSWERED && status == 0)
+		answer.fault = SMEM_HTTP_BROKEN;
 	answer.status = answer.fault == SMEM_HTTP_ANSWERED ? (int) status : 0;
 	answer.body.data = smem_buf_text(&call->answer);
 	answer.body.len = smem_buf_len(&call->answer);

@@ -148,9 +148,9 @@ cut_line(Property *prop, const char *from, const char *to)
 	return true;
 }
 
-/* Moves on to the next property; false at the end, and with err set at a line that is none. */
+/* Moves on to the next property; false at the end.  The name is NULL where a line is none. */
 static bool
-next_property(Property *prop, const char **at, SmemError *err)
+next_property(Property *prop, const char **at)
 {
 	while (**at != '\0')
 	{
@@ -162,11 +162,9 @@ next_property(Property *prop, const char **at, SmemError *err)
 		trim(&from, &to);
 		if (from == to || *from == '#')
 			continue;
-		if (cut_line(prop, from, to))
-			return true;
-		smem_error_set(err, SMEM_ERROR_CONFIG, true,
-					   "line %d of the Kafka properties file is not name=value", prop->line);
-		return false;
+		if (!cut_line(prop, from, to))
+			prop->name = NULL;
+		return true;
 	}
 	return false;
 }
@@ -214,18 +212,38 @@ check_allowed(const char *name, SmemError *err)
 	return true;
 }
 
+/*
+ * Whether it may be shown as a name.  A key that was pasted with its line
+ * ends has lines that look like name=value, and are the secret itself.
+ */
+static bool
+is_name(const char *text)
+{
+	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789._");
+
+	return n > 0 && text[n] == '\0';
+}
+
+static bool
+set_line(rd_kafka_conf_t *conf, const Property *prop, SmemError *err)
+{
+	if (prop->name == NULL || !is_name(prop->name))
+		return smem_error_set(err, SMEM_ERROR_CONFIG, true,
+							  "line %d of the Kafka properties file is not name=value", prop->line);
+	return check_allowed(prop->name, err) && set_property(conf, prop->name, prop->value, err);
+}
+
 static bool
 set_file(rd_kafka_conf_t *conf, const char *text, SmemError *err)
 {
 	Property prop = {.line = 0};
 	bool	 fine = true;
 
-	err->kind = SMEM_ERROR_NONE;
 	smem_buf_init(&prop.text, 2 * FILE_MAX);
-	while (fine && next_property(&prop, &text, err))
-		fine = check_allowed(prop.name, err) && set_property(conf, prop.name, prop.value, err);
+	while (fine && next_property(&prop, &text))
+		fine = set_line(conf, &prop, err);
 	smem_buf_free(&prop.text);
-	return fine && err->kind == SMEM_ERROR_NONE;
+	return fine;
 }
 
 /* Lowers a ceiling; what the file asks for stays where it is lower still. */
@@ -276,13 +294,14 @@ is_secret(const char *name)
 void
 smem_properties_censor(const char *file_text, char *text, size_t size)
 {
-	Property  prop = {.line = 0};
-	SmemError unused;
+	Property prop = {.line = 0};
 
 	smem_buf_init(&prop.text, 2 * FILE_MAX);
-	while (next_property(&prop, &file_text, &unused))
+	/* A line that is none hides no secret behind it: the text may be of an earlier, better file. */
+	while (next_property(&prop, &file_text))
 	{
-		if (is_secret(prop.name) && prop.value[0] != '\0' && strstr(text, prop.value) != NULL)
+		if (prop.name != NULL && is_name(prop.name) && is_secret(prop.name) &&
+			prop.value[0] != '\0' && strstr(text, prop.value) != NULL)
 			snprintf(text, size, "Kafka client failed (its message repeats property \"%.80s\")",
 					 prop.name);
 	}

@@ -59,6 +59,21 @@ has_perl_module()
 	has_command perl && perl -M"$1" -e 1
 }
 
+# Newest first: PostgreSQL's headers bring a clang, but not what its fuzzer needs.
+find_clang()
+{
+	local version
+	for version in {19..14}; do
+		! has_command "clang-$version" || { clang_version=$version; return; }
+	done
+	clang_version=14
+}
+
+has_fuzzer()
+{
+	compgen -G "/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a"
+}
+
 find_pg_version()
 {
 	pg_version=$({ "$pg_config" --version 2>/dev/null || true; } |
@@ -100,6 +115,10 @@ collect_test()
 	need libipc-run-perl has_perl_module IPC::Run
 	need perl has_perl_module Test::More
 	need openssl has_command openssl
+	# Tests that miss these say so: the packages may have other names elsewhere.
+	find_clang
+	has_command "clang-$clang_version" || wanted+=("clang-$clang_version")
+	has_fuzzer >/dev/null || wanted+=("libclang-rt-$clang_version-dev")
 }
 
 apt()
@@ -149,7 +168,7 @@ collect_build
 if ! has_command apt-get || { [ "$(id -u)" != 0 ] && ! has_command sudo; }; then
 	echo "install.sh: cannot install packages here (no apt-get, or neither root nor sudo)" >&2
 	[ ${#needed[@]} -eq 0 ] || echo "missing: ${needed[*]}" >&2
-	[ ${#wanted[@]} -eq 0 ] || echo "wanted, for a real Kafka: ${wanted[*]}" >&2
+	[ ${#wanted[@]} -eq 0 ] || echo "wanted, for a real Kafka or for fuzzing: ${wanted[*]}" >&2
 	[ ${#needed[@]} -eq 0 ]
 	exit
 fi
@@ -163,6 +182,8 @@ if [ ${#needed[@]} -gt 0 ] && ! install_packages "${needed[@]}"; then
 	echo "install.sh: could not install: ${needed[*]}" >&2
 	exit 1
 fi
-if [ ${#wanted[@]} -gt 0 ] && ! install_packages "${wanted[@]}"; then
-	echo "install.sh: could not install ${wanted[*]}: no real Kafka, the mock broker is used" >&2
-fi
+# One by one: a package of another name here takes no other with it.
+for package in "${wanted[@]}"; do
+	install_packages "$package" ||
+		echo "install.sh: could not install $package: what needs it is left out" >&2
+done

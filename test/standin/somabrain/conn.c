@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "filler.h"
+
 #define IN_MAX ((size_t) 512 * 1024 * 1024)
 #define READ_STEP ((size_t) 256 * 1024)
 
@@ -144,6 +146,9 @@ write_answer(SmemConn *conn, int64_t now_ms)
 
 	if (!drain(conn, drips ? (size_t) conn->reply.drip_bytes : SIZE_MAX))
 		return false;
+	/* The event comes again: others are served in between. */
+	if (smem_buf_len(&conn->out) == 0 && smem_filler_more(&conn->reply, &conn->out))
+		return true;
 	if (smem_buf_len(&conn->out) == 0)
 	{
 		if (conn->closes || conn->reply.kind == SMEM_FAULT_TRUNCATED ||
@@ -177,7 +182,7 @@ start_answer(SmemConn *conn, int64_t now_ms)
 static void
 answer(SmemConn *conn, SmemService *service, const SmemHead *head, int64_t now_ms)
 {
-	SmemReply plain = {SMEM_FAULT_NONE, 0, 0, 0};
+	SmemReply plain = {.kind = SMEM_FAULT_NONE};
 	SmemSlice body = {smem_buf_head(&conn->in) + head->head_len, head->body_len};
 
 	conn->closes = head->closes;

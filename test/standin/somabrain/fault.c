@@ -3,9 +3,24 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const kind_names[] = {
-	"ok",		 "hang",	 "status",			"drip",		"reset", "garbage",
-	"truncated", "not_json", "missing_results", "ok_false", "down"};
+static const char *const kind_names[] = {"ok",
+										 "hang",
+										 "status",
+										 "drip",
+										 "reset",
+										 "garbage",
+										 "truncated",
+										 "not_json",
+										 "missing_results",
+										 "ok_false",
+										 "wrong_length",
+										 "large",
+										 "endless_body",
+										 "endless_headers",
+										 "endless_line",
+										 "endless_interim",
+										 "gzip",
+										 "down"};
 
 static const char *const coordinate_names[] = {"array", "string", "object", "null"};
 
@@ -102,6 +117,8 @@ take_number(SmemRule *rule, const char *name, struct json_object *member, int64_
 		rule->drip_ms = number;
 	else if (strcmp(name, "drip_bytes") == 0)
 		rule->drip_bytes = number;
+	else if (strcmp(name, "bytes") == 0)
+		rule->bytes = json_object_get_int64(member);
 	else if (strcmp(name, "accept") == 0)
 		rule->takes_items = json_object_get_boolean(member);
 	else
@@ -142,6 +159,7 @@ take_rule(Control *control, struct json_object *object)
 	rule.until_ms = INT64_MAX;
 	rule.drip_ms = 20;
 	rule.drip_bytes = 1;
+	rule.bytes = 100 * 1000 * 1000;
 	rule.form = -1;
 	json_object_object_get_ex(object, "mode", &mode);
 	kind = mode ? name_index(kind_names, KIND_COUNT, json_object_get_string(mode)) : -1;

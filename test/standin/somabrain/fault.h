@@ -22,6 +22,13 @@ typedef enum SmemFaultKind
 	SMEM_FAULT_NOT_JSON,		/* answers 200 with a body that is no JSON */
 	SMEM_FAULT_MISSING_RESULTS, /* answers and takes the first half of the items only */
 	SMEM_FAULT_OK_FALSE,		/* answers 200 with ok false */
+	SMEM_FAULT_WRONG_LENGTH,	/* answers with a Content-Length that is not the body's */
+	SMEM_FAULT_LARGE,			/* answers with a body of the rule's size, and its length */
+	SMEM_FAULT_ENDLESS_BODY,	/* answers in chunks that do not end */
+	SMEM_FAULT_ENDLESS_HEADERS, /* answers with headers that do not end */
+	SMEM_FAULT_ENDLESS_LINE,	/* answers with one header that does not end */
+	SMEM_FAULT_ENDLESS_INTERIM, /* answers 102 again and again */
+	SMEM_FAULT_GZIP,			/* answers with a compressed body that never ends */
 	SMEM_FAULT_DOWN				/* closes the listener and every connection */
 } SmemFaultKind;
 
@@ -45,6 +52,7 @@ typedef struct SmemRule
 	int			  delay_ms;
 	int			  drip_ms;
 	int			  drip_bytes;
+	int64_t		  bytes; /* size of a large body, or what a wrong length adds to the right one */
 } SmemRule;
 
 typedef enum SmemCoordinate

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "filler.h"
+
 #define ANSWER_MAX ((size_t) 256 * 1024 * 1024)
 
 static void
@@ -77,9 +79,9 @@ put_body(SmemService *service, SmemBuf *out, bool ok, size_t n)
 	smem_buf_puts(out, in_results ? "]}" : "}");
 }
 
-/* The body's length stands before it, so it is written elsewhere first. */
+/* The body's length stands before it, so it is written elsewhere first; more makes it a wrong one. */
 static void
-put_answer(SmemService *service, SmemBuf *out, bool ok, size_t n)
+put_answer(SmemService *service, SmemBuf *out, bool ok, size_t n, int64_t more)
 {
 	static SmemBuf body;
 	SmemSlice	   text;
@@ -90,7 +92,8 @@ put_answer(SmemService *service, SmemBuf *out, bool ok, size_t n)
 	put_body(service, &body, ok, n);
 	text.data = smem_buf_text(&body);
 	text.len = smem_buf_len(&body);
-	smem_http_answer(out, 200, "", text);
+	smem_http_start(out, 200, "", text.len + (size_t) more);
+	smem_buf_append(out, text.data, text.len);
 	service->statuses[200]++;
 }
 
@@ -169,7 +172,7 @@ put_fault(SmemService *service, const SmemRule *rule, SmemBuf *out)
 			smem_http_answer(out, 200, "", smem_slice("<html>welcome</html>"));
 			break;
 		case SMEM_FAULT_OK_FALSE:
-			put_answer(service, out, false, 0);
+			put_answer(service, out, false, 0, 0);
 			break;
 		case SMEM_FAULT_TRUNCATED:
 			smem_http_start(out, 200, "", 4096);
@@ -185,10 +188,10 @@ static SmemReply
 finish(SmemService *service, const SmemHead *head, int64_t now_ms, SmemBuf *out)
 {
 	const SmemRule *rule = smem_faults_match(&service->faults, &service->request, now_ms);
-	SmemReply		reply = {SMEM_FAULT_NONE, service->faults.delay_ms, 0, 0};
+	SmemReply		reply = {.delay_ms = service->faults.delay_ms};
 	SmemFaultKind	kind = rule ? rule->kind : SMEM_FAULT_NONE;
-	bool			answers =
-		kind == SMEM_FAULT_NONE || kind == SMEM_FAULT_DRIP || kind == SMEM_FAULT_MISSING_RESULTS;
+	bool			answers = kind == SMEM_FAULT_NONE || kind == SMEM_FAULT_DRIP ||
+				   kind == SMEM_FAULT_MISSING_RESULTS || kind == SMEM_FAULT_WRONG_LENGTH;
 	size_t n = service->request.n;
 
 	/* A prefix: a server that took later items of a session first would break its order itself. */
@@ -200,6 +203,7 @@ finish(SmemService *service, const SmemHead *head, int64_t now_ms, SmemBuf *out)
 		reply.delay_ms += rule->delay_ms;
 		reply.drip_ms = rule->drip_ms;
 		reply.drip_bytes = rule->drip_bytes;
+		smem_filler_start(rule, out, &reply);
 	}
 	if ((answers || rule->takes_items) && !take(service, head, n))
 	{
@@ -207,7 +211,7 @@ finish(SmemService *service, const SmemHead *head, int64_t now_ms, SmemBuf *out)
 		return reply;
 	}
 	if (answers)
-		put_answer(service, out, true, n);
+		put_answer(service, out, true, n, kind == SMEM_FAULT_WRONG_LENGTH ? rule->bytes : 0);
 	else
 		put_fault(service, rule, out);
 	return reply;
@@ -268,7 +272,7 @@ SmemReply
 smem_service_answer(SmemService *service, const SmemHead *head, SmemSlice body, int64_t now_ms,
 					SmemBuf *out)
 {
-	SmemReply plain = {SMEM_FAULT_NONE, service->faults.delay_ms, 0, 0};
+	SmemReply plain = {.delay_ms = service->faults.delay_ms};
 	int		  form = form_of_path(service, head->path);
 
 	service->bytes += body.len;

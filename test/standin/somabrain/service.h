@@ -37,6 +37,8 @@ typedef struct SmemReply
 	int			  delay_ms;
 	int			  drip_ms;
 	int			  drip_bytes;
+	SmemSlice	  filler;	   /* follows what was written, again and again */
+	uint64_t	  filler_left; /* bytes of it, UINT64_MAX: no end */
 } SmemReply;
 
 /* Appends the answer to out. */

@@ -358,13 +358,15 @@ END
 }
 
 # Writes a log of what the outbox holds now, for writers that keep none: every row counts
-# as acknowledged, and none as before another.
+# as acknowledged, and none as before another; with ordered => 1 for a single writer, whose
+# rows follow each other as their ids do.
 sub outbox_log
 {
-	my ($node, $database) = @_;
+	my ($node, $database, %option) = @_;
 	my $path = scratch('outbox.jsonl');
-	my $rows = $node->safe_psql($database || 'postgres', <<'SQL');
-SELECT json_build_object('n', id, 'begin', 0, 'end', 4611686018427387000, 'state', 'acked', 'id', id,
+	my ($begin, $end) = $option{ordered} ? ('2 * id', '2 * id + 1') : ('0', '4611686018427387000');
+	my $rows = $node->safe_psql($database || 'postgres', <<"SQL");
+SELECT json_build_object('n', id, 'begin', $begin, 'end', $end, 'state', 'acked', 'id', id,
 	'tenant', tenant, 'session', session_id, 'key', idempotency_key, 'deduplicated', false,
 	'payload', payload) FROM somamem.outbox ORDER BY id
 SQL

@@ -11,7 +11,9 @@
 # PORT is the first of the brokers' ports; without one, free ports are taken.
 # A DIR that was used before is started again with its ports and its data.
 # The jars are kept in build/kafka (or SMEM_KAFKA_LIBS).  KAFKA_EXTRA names a
-# file of further server properties.  Needs java and, for fetch, mvn.
+# file of further server properties, KAFKA_LISTENERS further listeners on every
+# node, such as "SASL_PLAINTEXT SSL", each known by DIR/bootstrap.NAME then.
+# Needs java and, for fetch, mvn.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -48,6 +50,26 @@ fetch()
 available()
 {
 	command -v java >/dev/null && { fetched || command -v mvn >/dev/null; }
+}
+
+# Adds a listener of each further kind to the node; later lines of its properties win.
+write_listeners()
+{
+	local dir=$1 node=$2 kind name port
+	local properties=$dir/$node/server.properties
+	local -A value
+	[ -n "${KAFKA_LISTENERS:-}" ] || return 0
+	for name in listeners advertised.listeners listener.security.protocol.map; do
+		value[$name]=$(sed -n "s/^$name=//p" "$properties")
+	done
+	for kind in $KAFKA_LISTENERS; do
+		port=$(free_ports 1)
+		value[listeners]+=",$kind://127.0.0.1:$port"
+		value[advertised.listeners]+=",$kind://127.0.0.1:$port"
+		value[listener.security.protocol.map]+=",$kind:$kind"
+		echo "127.0.0.1:$port" >>"$dir/bootstrap.$kind"
+	done
+	for name in "${!value[@]}"; do echo "$name=${value[$name]}" >>"$properties"; done
 }
 
 # Prints N ports that are free now, in the range below the kernel's own choices,
@@ -104,6 +126,7 @@ write_properties()
 			offsets.topic.num.partitions=3
 			transaction.state.log.num.partitions=3
 		END
+		write_listeners "$dir" "$i"
 		[ -z "${KAFKA_EXTRA:-}" ] || cat "$KAFKA_EXTRA" >>"$dir/$i/server.properties"
 		echo "127.0.0.1:${ports[2 * i - 2]}" >>"$dir/bootstrap.new"
 	done

@@ -1,4 +1,4 @@
-# A Kafka broker of one test's own, for what cannot be done to the shared one.
+# A Kafka broker of one test's own, or several, for what cannot be done to the shared one.
 package Somamem::Broker;
 
 use strict;
@@ -13,12 +13,16 @@ my @started;
 
 sub program { return Somamem::root_folder() . '/test/lib/kafka.sh'; }
 
-# Takes further server properties.
+# Takes further server properties; nodes, their number; listeners, further ones such as
+# "SASL_PLAINTEXT SSL".
 sub new
 {
 	my ($class, %property) = @_;
 	my $extra = Somamem::scratch('kafka.properties');
 	my $self = bless { folder => PostgreSQL::Test::Utils::tempdir(), owner => $$ }, $class;
+
+	$self->{nodes} = delete $property{nodes} || 1;
+	local $ENV{KAFKA_LISTENERS} = delete $property{listeners} || '';
 
 	append_to_file($extra, join '', map { "$_=$property{$_}\n" } sort keys %property);
 	push @started, $self;
@@ -27,25 +31,42 @@ sub new
 	return $self;
 }
 
-# Also after kill_it: on the same port, with the same data.
+# Starts what does not run, also after kill_it: on the same ports, with the same data.
 sub start
 {
 	my ($self) = @_;
 	my ($out, $err) = ('', '');
 
-	IPC::Run::run([ program(), 'start', $self->{folder} ], '<', \undef, '>', \$out, '2>', \$err)
+	IPC::Run::run([ program(), 'start', $self->{folder}, $self->{nodes} ], '<', \undef, '>', \$out, '2>', \$err)
 		or croak "the broker did not start: $err";
 	($self->{bootstrap}) = $out =~ /^ready (\S+)/m;
 	return;
 }
 
-sub bootstrap { my ($self) = @_; return $self->{bootstrap}; }
+# Of a further listener where it is named.
+sub bootstrap
+{
+	my ($self, $listener) = @_;
 
+	return $self->{bootstrap} unless $listener;
+	return join ',', split /\n/, slurp_file("$self->{folder}/bootstrap.$listener");
+}
+
+# One node, the first unless it is named.
 sub kill_it
 {
-	my ($self) = @_;
+	my ($self, $node) = @_;
 
-	system(program(), 'node', $self->{folder}, 1, 'kill') == 0 or croak 'could not kill the broker';
+	system(program(), 'node', $self->{folder}, $node || 1, 'kill') == 0 or croak 'could not kill the broker';
+	return;
+}
+
+# Starts one node again, and does not wait for it.
+sub start_node
+{
+	my ($self, $node) = @_;
+
+	system(program(), 'node', $self->{folder}, $node, 'start') == 0 or croak 'could not start the broker';
 	return;
 }
 

@@ -96,6 +96,9 @@ $node->stop;
 
 # --- a courier of our own, with descriptors that it must not keep ----------------------
 
+# A courier that ended too early is a failed test, not the end of this one.
+local $SIG{PIPE} = 'IGNORE';
+
 # Starts one as a child of a child; descriptor 7 is its socket.  Returns our end of the
 # socket, the ends of what it inherited, its parent and itself.
 sub start_courier

@@ -115,3 +115,17 @@ smem_cut_text(SmemStr s, size_t max_bytes)
 	s.len = max_bytes;
 	return s;
 }
+
+void
+smem_clean_text(char *text)
+{
+	for (; *text != '\0'; text++)
+	{
+		unsigned char c = (unsigned char) *text;
+
+		if (c < 0x20)
+			*text = ' ';
+		else if (c > 0x7e)
+			*text = '?';
+	}
+}

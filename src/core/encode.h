@@ -21,4 +21,11 @@ extern void smem_encode_hex(SmemBuf *buf, const unsigned char *bytes, size_t n);
 /* UTF-8 text cut to at most max bytes, never inside a character. */
 extern SmemStr smem_cut_text(SmemStr s, size_t max_bytes);
 
+/*
+ * Makes a library's words one line of printable ASCII.  What else stands in
+ * them came from the other side, and is text in no encoding that one could
+ * rely on.
+ */
+extern void smem_clean_text(char *text);
+
 #endif

@@ -46,6 +46,8 @@ judge_fault(const SmemHttpAnswer *answer, SmemJudgement *judgement)
 			set_judgement(judgement, SMEM_VERDICT_SINK, "unreachable", "");
 			snprintf(judgement->reason, sizeof(judgement->reason), "could not reach service: %s",
 					 answer->error);
+			/* It may name what a server's certificate says. */
+			smem_clean_text(judgement->reason);
 	}
 }
 

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/encode.h"
+
 #define FILE_MAX ((size_t) 256 * 1024)
 
 /* One line of the file, cut to name and value. */
@@ -306,4 +308,6 @@ smem_properties_censor(const char *file_text, char *text, size_t size)
 					 prop.name);
 	}
 	smem_buf_free(&prop.text);
+	/* A broker's own words are in it when it refuses. */
+	smem_clean_text(text);
 }

@@ -29,7 +29,10 @@ extern bool smem_properties_read(const char *path, SmemBuf *text, SmemError *err
 /* A new configuration, or NULL and the reason. */
 extern rd_kafka_conf_t *smem_properties_conf(const SmemProperties *props, SmemError *err);
 
-/* Replaces the text by a general one where it repeats a value of the file that must stay secret. */
+/*
+ * Makes the client's words fit to be shown: one line of ASCII, and a general
+ * one where they repeat a value of the file that must stay secret.
+ */
 extern void smem_properties_censor(const char *file_text, char *text, size_t size);
 
 #endif

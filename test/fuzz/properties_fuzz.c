@@ -48,6 +48,10 @@ check_censor(const char *text)
 	snprintf(said, sizeof(said), "broker: user with " SECRET " refused");
 	smem_properties_censor(text, said, sizeof(said));
 	FUZZ_CLAIM(strstr(said, SECRET) == NULL);
+	snprintf(said, sizeof(said), "broker: %s", text);
+	smem_properties_censor("", said, sizeof(said));
+	for (size_t i = 0; said[i] != '\0'; i++)
+		FUZZ_CLAIM(said[i] >= 0x20 && said[i] <= 0x7e);
 }
 
 int

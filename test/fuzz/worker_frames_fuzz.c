@@ -21,6 +21,7 @@ typedef struct FakeSink
 	SmemHost  *host;
 	SmemLanes *lanes;
 	uint32_t   dropped;
+	bool	   paused;
 } FakeSink;
 
 static void
@@ -105,7 +106,9 @@ tick_fake(void *sink)
 	FakeSink *fake = sink;
 	SmemTake  take = {.items = ITEMS, .bytes = 4096};
 	SmemItem *items[ITEMS];
-	uint32_t  n = smem_lanes_take(fake->lanes, &take, fake->host->now, items);
+	uint32_t  n;
+
+	n = smem_lanes_take(fake->lanes, &take, fake->host->now, items);
 
 	FUZZ_CLAIM(n <= ITEMS);
 	for (uint32_t i = n; i > 0; i--)
@@ -127,6 +130,12 @@ try_now_fake(void *sink)
 }
 
 static void
+pause_fake(void *sink, bool paused)
+{
+	((FakeSink *) sink)->paused = paused;
+}
+
+static void
 state_fake(void *sink, SmemSinkState *state)
 {
 	state->queued = smem_lanes_count(((FakeSink *) sink)->lanes);
@@ -134,8 +143,8 @@ state_fake(void *sink, SmemSinkState *state)
 
 #define FAKE_OPS                                                                                   \
 	.open = open_fake, .configure = configure_fake, .accept = accept_fake,                         \
-	.has_room = has_room_fake, .try_now = try_now_fake, .tick = tick_fake, .state = state_fake,    \
-	.close = close_fake
+	.has_room = has_room_fake, .try_now = try_now_fake, .pause = pause_fake, .tick = tick_fake,    \
+	.state = state_fake, .close = close_fake
 
 const SmemSinkOps smem_somabrain_sink = {.name = "somabrain", FAKE_OPS};
 const SmemSinkOps smem_kafka_sink = {.name = "kafka", FAKE_OPS};

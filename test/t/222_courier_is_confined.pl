@@ -124,7 +124,7 @@ sub start_courier
 		}
 		syswrite $pid_to, "$child\n";
 		# Its own copies must not keep open what others have closed.
-		close $ours;
+		close $_ foreach $ours, $theirs;
 		close $inherited{$_}[1] foreach keys %inherited;
 		sleep 600;
 		POSIX::_exit(0);

@@ -22,6 +22,7 @@ int
 main(void)
 {
 	SmemBuf buf;
+	char	foreign[] = "CN=a\nb\xC3\xA9\t\xFF";
 
 	CHECK(smem_encode_part, "", "", "a part may be empty");
 	CHECK(smem_encode_part, "a/b%c", "a%2Fb%25c", "slash and percent are encoded in a part");
@@ -42,5 +43,7 @@ main(void)
 	tap_is_int((long long) smem_cut_text(smem_str("abc"), 2).len, 2, "a long one is");
 	tap_is_int((long long) smem_cut_text(smem_str("a\xE2\x82\xAC"), 3).len, 1,
 			   "never inside a character");
+	smem_clean_text(foreign);
+	tap_is(foreign, "CN=a b?? ?", "foreign words become a line of ASCII");
 	return tap_done();
 }

@@ -5,7 +5,8 @@
 #   kafka.sh fetch                        gets the jars, once
 #   kafka.sh start DIR [NODES [PORT]]     one node or three; prints "ready BOOTSTRAP"
 #   kafka.sh mock DIR [BROKERS]           the mock instead; commands go to DIR/commands
-#   kafka.sh node DIR N start|stop|kill   one node of a cluster in DIR
+#   kafka.sh node DIR N start|stop|kill|pause|resume
+#                                         one node of a cluster in DIR
 #   kafka.sh stop DIR                     stops all of it; the data stays
 #
 # PORT is the first of the brokers' ports; without one, free ports are taken.
@@ -227,6 +228,8 @@ case ${1:-} in
 			start) start_node "$2/$3" ;;
 			stop) stop_nodes "$2/$3" ;;
 			kill) kill -KILL "$(<"$2/$3/pid")" && rm -f "$2/$3/pid" ;;
+			pause) kill -STOP "$(<"$2/$3/pid")" ;;
+			resume) kill -CONT "$(<"$2/$3/pid")" ;;
 			*) die "unknown action \"$4\"" ;;
 		esac ;;
 	stop)

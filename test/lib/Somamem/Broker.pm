@@ -61,12 +61,19 @@ sub kill_it
 	return;
 }
 
-# Starts one node again, and does not wait for it.
-sub start_node
-{
-	my ($self, $node) = @_;
+# Stops nodes where they are, without their end, and lets them go on.
+sub pause { my ($self, @nodes) = @_; $self->tell('pause', @nodes); return; }
 
-	system(program(), 'node', $self->{folder}, $node, 'start') == 0 or croak 'could not start the broker';
+sub resume { my ($self, @nodes) = @_; $self->tell('resume', @nodes); return; }
+
+sub tell
+{
+	my ($self, $action, @nodes) = @_;
+
+	foreach my $node (@nodes)
+	{
+		system(program(), 'node', $self->{folder}, $node, $action) == 0 or croak "could not $action broker $node";
+	}
 	return;
 }
 

@@ -94,6 +94,7 @@ CREATE TABLE somamem.shipment
 	receipts	text,
 	first_id	bigint,
 	last_id		bigint,
+	kafka_page	bigint,
 	PRIMARY KEY (sink, id)
 );
 CREATE INDEX shipment_ids ON somamem.shipment USING gist (pg_catalog.int8range(first_id, last_id, '[]'))
@@ -121,6 +122,15 @@ CREATE TABLE somamem.detour
 	until_high	bigint,
 	until_next_xid xid8,
 	PRIMARY KEY (sink, number)
+);
+
+/* Rows that a sink has although no position has passed them yet: known from Kafka after a crash. */
+CREATE TABLE somamem.ahead
+(
+	sink		text NOT NULL,
+	id			bigint NOT NULL,
+	recorded_at	timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	PRIMARY KEY (sink, id)
 );
 
 /* Rows that a sink's position has passed and that are not delivered: waiting for a retry, for their time, or behind one. */
@@ -159,8 +169,10 @@ CREATE TABLE somamem.dead_letter
 	attempts	integer NOT NULL,
 	created_at	timestamptz NOT NULL,
 	died_at		timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	announced_at timestamptz,
 	PRIMARY KEY (sink, id)
 );
+CREATE INDEX dead_letter_news ON somamem.dead_letter (died_at) WHERE announced_at IS NULL;
 
 COMMENT ON TABLE somamem.idempotency IS 'receipts by key: one row per write, kept for at least somamem.idempotency_window';
 COMMENT ON COLUMN somamem.idempotency.key_hash IS 'first 128 bits of SHA-256 over tenant and idempotency key';
@@ -171,9 +183,12 @@ COMMENT ON COLUMN somamem.outbox.segment IS 'segment of the ring that holds the 
 COMMENT ON TABLE somamem.segment IS 'state of the ring of outbox segments; the current one is opened and not sealed';
 COMMENT ON TABLE somamem.shipment IS 'log of recorded pages per sink, with receipts; a sink''s newest row is its position';
 COMMENT ON TABLE somamem.detour IS 'positions of tenants whose backlog is shipped beside the stream of all others';
+COMMENT ON COLUMN somamem.shipment.kafka_page IS 'number of the last Kafka transaction whose rows are recorded (somamem.kafka_exactly_once)';
+COMMENT ON TABLE somamem.ahead IS 'rows that a sink has although no position has passed them yet';
 COMMENT ON TABLE somamem.parked IS 'rows behind a sink''s position that are not delivered yet';
 COMMENT ON COLUMN somamem.parked.state IS 'retry (failed by itself), behind (an earlier row of its session is parked), held (its tenant is throttled), delayed (deliver_after)';
 COMMENT ON TABLE somamem.dead_letter IS 'rows that a sink refused for good, with payload and reason';
+COMMENT ON COLUMN somamem.dead_letter.announced_at IS 'when Kafka''s dead-letter topic had it; null while it has not';
 
 SELECT pg_catalog.pg_extension_config_dump('somamem.idempotency', '');
 SELECT pg_catalog.pg_extension_config_dump('somamem.outbox_0', '');
@@ -186,6 +201,7 @@ SELECT pg_catalog.pg_extension_config_dump('somamem.outbox_6', '');
 SELECT pg_catalog.pg_extension_config_dump('somamem.outbox_7', '');
 SELECT pg_catalog.pg_extension_config_dump('somamem.shipment', '');
 SELECT pg_catalog.pg_extension_config_dump('somamem.detour', '');
+SELECT pg_catalog.pg_extension_config_dump('somamem.ahead', '');
 SELECT pg_catalog.pg_extension_config_dump('somamem.parked', '');
 SELECT pg_catalog.pg_extension_config_dump('somamem.dead_letter', '');
 SELECT pg_catalog.pg_extension_config_dump('somamem.outbox_id_seq', '');

@@ -174,6 +174,33 @@ smem_park_promote(SmemSink sink, const char **tenants, const char **sessions, in
 	smem_query(&query, args, NULL, 0);
 }
 
+int
+smem_park_delivered(SmemSink sink, const int64_t *ids, int n, int64_t **found)
+{
+	static SmemQuery query = {"DELETE FROM somamem.parked WHERE sink = $1 AND id = ANY ($2)"
+							  " RETURNING id, tenant, session_id",
+							  2,
+							  {TEXTOID, INT8ARRAYOID}};
+	Datum			 args[2] = {sink_datum(sink), id_array(ids, n)};
+	int				 gone = (int) smem_query(&query, args, NULL, 0);
+	const char	   **tenants = palloc(sizeof(char *) * (gone + 1));
+	const char	   **sessions = palloc(sizeof(char *) * (gone + 1));
+
+	*found = palloc(sizeof(int64_t) * (gone + 1));
+	for (int i = 0; i < gone; i++)
+	{
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		bool	  isnull;
+
+		(*found)[i] = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
+		tenants[i] = SPI_getvalue(tuple, desc, 2);
+		sessions[i] = SPI_getvalue(tuple, desc, 3);
+	}
+	smem_park_promote(sink, tenants, sessions, gone);
+	return gone;
+}
+
 bool
 smem_park_blocks(SmemSink sink, const char *tenant, const char *session)
 {

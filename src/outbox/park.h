@@ -48,6 +48,13 @@ extern void smem_bury(SmemSink sink, const SmemDead *rows, int n);
 /* Takes rows out of parked. */
 extern void smem_unpark(SmemSink sink, const int64_t *ids, int n);
 
+/*
+ * Takes rows out of parked, as many of these ids as are there, because the
+ * sink has them, and gives their sessions' next rows their turn; returns how
+ * many, and which.  Allocates in the current context.
+ */
+extern int smem_park_delivered(SmemSink sink, const int64_t *ids, int n, int64_t **found);
+
 /* Gives the first parked row of each session its turn, where it has none. */
 extern void smem_park_promote(SmemSink sink, const char **tenants, const char **sessions, int n);
 

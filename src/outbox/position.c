@@ -39,7 +39,7 @@ smem_position_load(SmemSink sink, SmemPosition *position)
 {
 	static SmemQuery query = {
 		"SELECT from_snapshot, from_high, from_next_xid, to_snapshot, to_high, to_next_xid, after_id,"
-		" system_identifier, id FROM somamem.shipment WHERE sink = $1 ORDER BY id DESC LIMIT 1",
+		" system_identifier, id, kafka_page FROM somamem.shipment WHERE sink = $1 ORDER BY id DESC LIMIT 1",
 		1,
 		{TEXTOID}};
 	Datum	  args[1] = {CStringGetTextDatum(smem_sink_name(sink))};
@@ -57,6 +57,9 @@ smem_position_load(SmemSink sink, SmemPosition *position)
 		DatumGetInt64(SPI_getbinval(tuple, desc, 8, &isnull)) != (int64) GetSystemIdentifier();
 	if (!position->restored)
 	{
+		position->kafka_page = DatumGetInt64(SPI_getbinval(tuple, desc, 10, &isnull));
+		if (isnull)
+			position->kafka_page = 0;
 		load_moment(1, &position->from);
 		(void) SPI_getbinval(tuple, desc, 4, &isnull);
 		position->in_step = !isnull;
@@ -86,15 +89,15 @@ smem_position_record(SmemSink sink, const SmemPosition *position, const SmemPage
 	static SmemQuery query = {
 		"INSERT INTO somamem.shipment (sink, system_identifier, from_snapshot, from_high, from_next_xid,"
 		" to_snapshot, to_high, to_next_xid, after_id, oldest_commit_at, rows, bytes, ids, delivered_at,"
-		" receipts, first_id, last_id)"
+		" receipts, first_id, last_id, kafka_page)"
 		" VALUES ($1, $2, $3::pg_snapshot, $4, $5, $6::pg_snapshot, $7, $8, $9, $10, $11, $12, $13, $14,"
-		" $15, $16, $17)",
-		17,
+		" $15, $16, $17, $18)",
+		18,
 		{TEXTOID, INT8OID, TEXTOID, INT8OID, XID8OID, TEXTOID, INT8OID, XID8OID, INT8OID,
 		 TIMESTAMPTZOID, INT4OID, INT8OID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTOID, INT8OID,
-		 INT8OID}};
-	Datum	args[17] = {0};
-	char	nulls[18] = "                 ";
+		 INT8OID, INT8OID}};
+	Datum	args[18] = {0};
+	char	nulls[19] = "                  ";
 	int64_t first = PG_INT64_MAX;
 	int64_t last = 0;
 
@@ -115,6 +118,8 @@ smem_position_record(SmemSink sink, const SmemPosition *position, const SmemPage
 		nulls[5] = nulls[6] = nulls[7] = 'n';
 		args[8] = Int64GetDatum(0);
 	}
+	args[17] = Int64GetDatum(position->kafka_page);
+	nulls[17] = position->kafka_page == 0 ? 'n' : ' ';
 	args[10] = Int32GetDatum(page->rows);
 	args[11] = Int64GetDatum(page->bytes);
 	if (page->rows > 0)
@@ -134,4 +139,47 @@ smem_position_record(SmemSink sink, const SmemPosition *position, const SmemPage
 	else
 		nulls[9] = nulls[12] = nulls[13] = nulls[14] = nulls[15] = nulls[16] = 'n';
 	smem_query(&query, args, nulls, 0);
+}
+
+int
+smem_ahead_load(SmemSink sink, int64_t **ids)
+{
+	static SmemQuery query = {"SELECT id FROM somamem.ahead WHERE sink = $1", 1, {TEXTOID}};
+	Datum			 args[1] = {CStringGetTextDatum(smem_sink_name(sink))};
+	int				 n = (int) smem_query(&query, args, NULL, 0);
+
+	*ids = palloc(sizeof(int64_t) * (n + 1));
+	for (int i = 0; i < n; i++)
+	{
+		bool isnull;
+
+		(*ids)[i] =
+			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+	}
+	return n;
+}
+
+void
+smem_ahead_add(SmemSink sink, const int64_t *ids, int n)
+{
+	static SmemQuery query = {
+		"INSERT INTO somamem.ahead (sink, id) SELECT $1, a.id FROM pg_catalog.unnest($2) AS a (id)"
+		" ON CONFLICT (sink, id) DO NOTHING",
+		2,
+		{TEXTOID, INT8ARRAYOID}};
+	Datum args[2] = {CStringGetTextDatum(smem_sink_name(sink)), int8_array(ids, n, INT8OID)};
+
+	if (n > 0)
+		smem_query(&query, args, NULL, 0);
+}
+
+void
+smem_ahead_remove(SmemSink sink, const int64_t *ids, int n)
+{
+	static SmemQuery query = {
+		"DELETE FROM somamem.ahead WHERE sink = $1 AND id = ANY ($2)", 2, {TEXTOID, INT8ARRAYOID}};
+	Datum args[2] = {CStringGetTextDatum(smem_sink_name(sink)), int8_array(ids, n, INT8OID)};
+
+	if (n > 0)
+		smem_query(&query, args, NULL, 0);
 }

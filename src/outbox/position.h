@@ -17,9 +17,10 @@ typedef struct SmemPosition
 {
 	SmemMoment from;
 	bool	   in_step;
-	SmemMoment to;		 /* while in_step */
-	int64_t	   after_id; /* while in_step */
-	bool	   restored; /* the log is another server's, and so are its transaction ids */
+	SmemMoment to;		   /* while in_step */
+	int64_t	   after_id;   /* while in_step */
+	bool	   restored;   /* the log is another server's, and so are its transaction ids */
+	int64_t	   kafka_page; /* last Kafka transaction that is recorded; 0: none */
 } SmemPosition;
 
 /* What one recorded page says of its rows; arrays of the same length, in any order. */
@@ -39,6 +40,11 @@ typedef struct SmemPage
  * beginning of time, too.  In a transaction.
  */
 extern bool smem_position_load(SmemSink sink, SmemPosition *position);
+
+/* Rows that the sink has, of those that a position has not passed yet. */
+extern int	smem_ahead_load(SmemSink sink, int64_t **ids);
+extern void smem_ahead_add(SmemSink sink, const int64_t *ids, int n);
+extern void smem_ahead_remove(SmemSink sink, const int64_t *ids, int n);
 
 /* Appends a row to the shipment log.  In a transaction. */
 extern void smem_position_record(SmemSink sink, const SmemPosition *position, const SmemPage *page);

@@ -108,6 +108,12 @@ text_column(SPITupleTable *table, uint64 i, int number, SmemOutboxRow *row, char
 	return to_utf8(string, strlen(string), row);
 }
 
+void
+smem_row_text(SPITupleTable *table, uint64_t i, int number, SmemOutboxRow *row, SmemStr *text)
+{
+	*text = text_column(table, i, number, row, NULL);
+}
+
 /* Member of an object, or NULL. */
 static JsonbValue *
 member(JsonbContainer *object, const char *name, JsonbValue *value)

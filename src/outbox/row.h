@@ -15,6 +15,10 @@
 extern int64_t	smem_row_id(SPITupleTable *table, uint64_t i);
 extern uint64_t smem_row_xid(SPITupleTable *table, uint64_t i);
 
+/* One more column of text, which is the row's trouble where it is no UTF-8. */
+extern void smem_row_text(SPITupleTable *table, uint64_t i, int column, SmemOutboxRow *row,
+						  SmemStr *text);
+
 /* Everything it sets lives in the current context. */
 extern void smem_row_decode(SPITupleTable *table, uint64_t i, SmemSink sink, SmemOutboxRow *row);
 

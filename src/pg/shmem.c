@@ -34,6 +34,7 @@ init_sink(SmemSinkSlot *slot)
 	pg_atomic_init_u32(&slot->parked, 0);
 	pg_atomic_init_u32(&slot->dead, 0);
 	pg_atomic_init_u32(&slot->paused, 0);
+	pg_atomic_init_u32(&slot->news, 0);
 	pg_atomic_init_u32(&slot->circuit, SMEM_CIRCUIT_CLOSED);
 	pg_atomic_init_u64(&slot->retries, 0);
 	pg_atomic_init_u64(&slot->recorded_high, 0);

@@ -66,6 +66,7 @@ typedef struct SmemSinkSlot
 	pg_atomic_uint32 parked;
 	pg_atomic_uint32 dead;
 	pg_atomic_uint32 paused;  /* 1: by an operator */
+	pg_atomic_uint32 news;	  /* Kafka: 1 when a dead letter of either sink is to be told of */
 	pg_atomic_uint32 circuit; /* SmemCircuit */
 	pg_atomic_uint64 retries;
 	pg_atomic_uint64

@@ -51,7 +51,8 @@ smem_feed_send(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
 	}
 	if (sh->link.fd < 0)
 		return;
-	row->row.flags = entry->head ? SMEM_ROW_REOPEN : 0;
+	if (entry->head)
+		row->row.flags |= SMEM_ROW_REOPEN;
 	row->row.attempts = (uint32_t) entry->attempts;
 	smem_frame_row(&sh->link.out, &row->row);
 	entry->sent = true;
@@ -63,7 +64,9 @@ settle_here(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
 {
 	SmemOutcome out = {.id = entry->id};
 
-	if (row->deliver_after > sh->now)
+	if (smem_exact_is_ahead(sh, entry->id))
+		out.kind = SMEM_OUTCOME_LOGGED;
+	else if (row->deliver_after > sh->now)
 		out.kind = SMEM_OUTCOME_DELAYED;
 	else if (smem_window_blocks(&sh->window, false, row->tenant, row->session, entry) ||
 			 (sh->parked > 0 && smem_park_blocks(sh->sink, row->tenant, row->session)))
@@ -260,16 +263,21 @@ feed_more(SmemShipper *sh)
 	bool		main = room && main_wants_read(sh);
 	TimestampTz again;
 	bool		detours = room && smem_tenants_have_work(sh, &again);
+	bool		news = room && smem_news_due(sh);
 
-	if (!due && !main && !detours && !sh->park_changed)
+	if (!due && !main && !detours && !news && !sh->park_changed && !sh->levers)
 		return;
 	if (!smem_begin("reading the outbox"))
 	{
 		sh->exists = false;
 		return;
 	}
+	if (sh->levers)
+		smem_control_read(sh);
 	if (due)
 		smem_due_feed(sh);
+	if (news)
+		smem_news_feed(sh);
 	if (sh->park_changed)
 		smem_due_refresh(sh);
 	if (main)
@@ -285,6 +293,8 @@ smem_feed_has_work(SmemShipper *sh)
 {
 	TimestampTz again;
 
+	if (sh->levers || smem_news_due(sh))
+		return true;
 	if (sh->unsent || smem_feed_socket_full(sh) || sh->gate != InvalidXLogRecPtr)
 		return false;
 	return (smem_stream_unread(smem_main_stream(sh)) && smem_tenants_main_room(sh) > 0) ||
@@ -316,7 +326,6 @@ smem_feed_start(SmemShipper *sh)
 {
 	MemoryContext outer;
 	SmemPosition  position;
-	int64		  dead;
 	int64		  pending;
 
 	if (!smem_begin("reading the position"))
@@ -332,6 +341,8 @@ smem_feed_start(SmemShipper *sh)
 			(errmsg(
 				"outbox was restored from another server: sink \"%s\" gets what it had not acknowledged there",
 				smem_sink_name(sh->sink))));
+	sh->page = position.kafka_page;
+	smem_exact_start(sh);
 	smem_stream_begin(smem_main_stream(sh), &position);
 	smem_tenants_start(sh);
 	sh->gate = smem_gate_open();
@@ -340,11 +351,9 @@ smem_feed_start(SmemShipper *sh)
 	MemoryContextSwitchTo(outer);
 	sh->recorded_high = (uint64_t) smem_last_id();
 	pg_atomic_write_u64(&sh->slot->recorded_high, sh->recorded_high);
-	smem_park_count(sh->sink, &sh->parked, &sh->delayed, &dead);
+	smem_control_read(sh);
 	pending = count_pending(&position) + sh->parked;
 	pg_atomic_write_u64(&sh->slot->done, pg_atomic_read_u64(&sh->db->committed) - (uint64) pending);
-	pg_atomic_write_u32(&sh->slot->parked, (uint32) sh->parked);
-	pg_atomic_write_u32(&sh->slot->dead, (uint32) dead);
 	smem_due_refresh(sh);
 	smem_commit();
 }
@@ -352,6 +361,8 @@ smem_feed_start(SmemShipper *sh)
 void
 smem_feed(SmemShipper *sh)
 {
+	if (sh->link.fd >= 0 && !sh->ready)
+		return;
 	if (sh->unsent && sh->link.fd >= 0 && !smem_feed_socket_full(sh))
 		smem_resend(sh);
 	if (!sh->unsent)

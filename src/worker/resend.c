@@ -38,7 +38,7 @@ collect_unsent(dlist_head *list, int64_t *ids, int n)
 	{
 		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
 
-		if (entry->kind == 0 && !entry->sent)
+		if (entry->kind == 0 && !entry->sent && !smem_entry_is_news(entry))
 			ids[n++] = entry->id;
 	}
 	return n;

@@ -7,46 +7,16 @@
  */
 #include "postgres.h"
 
-#include "worker/shipper.h"
+#include "worker/record.h"
 
-#include "common/pg_prng.h"
-#include "core/retry.h"
-#include "lib/stringinfo.h"
 #include "outbox/detour.h"
-#include "outbox/park.h"
+#include "outbox/news.h"
 #include "pg/query.h"
-#include "pg/settings.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 /* Enough settled rows to be worth a record at once. */
 #define RECORD_SOON 256
-
-/* What one record writes. */
-typedef struct Record
-{
-	int			   settled[SMEM_DETOURS + 1]; /* rows of each stream, from its first */
-	SmemEntry	 **entries;
-	int			   n;
-	SmemPage	   page;
-	StringInfoData receipts;
-	SmemParked	  *parked;
-	int			   nparked;
-	SmemDead	  *dead;
-	int			   ndead;
-	int64_t		  *unpark;
-	int			   nunpark;
-	char		 **held; /* tenants that the sink wants nothing of, and until when */
-	TimestampTz	  *held_until;
-	int			   nheld;
-	const char	 **tenants; /* of sessions whose parked rows may move up */
-	const char	 **sessions;
-	int			   ntouched;
-	int			   new_parked; /* change of the figures */
-	int			   new_delayed;
-	int			   done;
-	TimestampTz	   last_success;
-} Record;
 
 static void
 take_state(SmemShipper *sh, SmemReader *rd)
@@ -54,6 +24,8 @@ take_state(SmemShipper *sh, SmemReader *rd)
 	SmemSinkState state;
 
 	smem_get_state(rd, &state);
+	sh->in_flight = state.in_flight;
+	sh->courier_paused = state.paused;
 	pg_atomic_write_u32(&sh->slot->circuit, state.circuit);
 	pg_atomic_write_u64(&sh->slot->retries, state.retries);
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
@@ -103,6 +75,10 @@ smem_settle_receive(SmemShipper *sh)
 			take_outcomes(sh, &rd);
 		else if (type == SMEM_FRAME_STATE)
 			take_state(sh, &rd);
+		else if (type == SMEM_FRAME_COMMITTED)
+			smem_exact_take_committed(sh, &rd);
+		else if (type == SMEM_FRAME_PAGE)
+			smem_exact_take_page(sh, &rd);
 		if (rd.bad)
 			break;
 		smem_buf_consume(&sh->link.in, smem_frame_size(&sh->link.in));
@@ -114,160 +90,18 @@ smem_settle_receive(SmemShipper *sh)
 	smem_buf_trim(&sh->link.in, 1024 * 1024);
 }
 
-static void
-touch(Record *rec, SmemEntry *entry)
-{
-	rec->tenants[rec->ntouched] = smem_entry_tenant(entry);
-	rec->sessions[rec->ntouched++] = entry->session;
-}
-
-static void
-add_delivered(Record *rec, SmemEntry *entry)
-{
-	int i = rec->page.rows++;
-
-	rec->page.ids[i] = entry->id;
-	rec->page.delivered_at[i] = entry->at;
-	rec->page.bytes += entry->bytes;
-	if (rec->page.oldest_commit_at == 0 || entry->commit_at < rec->page.oldest_commit_at)
-		rec->page.oldest_commit_at = entry->commit_at;
-	if (entry->at > rec->last_success)
-		rec->last_success = entry->at;
-	appendStringInfoChar(&rec->receipts, i == 0 ? '[' : ',');
-	appendStringInfoString(&rec->receipts, entry->receipt ? entry->receipt : "null");
-}
-
-static void
-add_dead(Record *rec, SmemEntry *entry, int attempts)
-{
-	SmemDead *dead = &rec->dead[rec->ndead++];
-
-	dead->id = entry->id;
-	dead->class = entry->class ? entry->class : "refused";
-	dead->reason = entry->reason ? entry->reason : "";
-	dead->attempts = attempts;
-}
-
-static void
-add_parked(Record *rec, SmemEntry *entry, const char *state, int attempts, TimestampTz next)
-{
-	SmemParked *parked = &rec->parked[rec->nparked++];
-
-	parked->id = entry->id;
-	parked->tenant = smem_entry_tenant(entry);
-	parked->session = entry->session;
-	parked->state = state;
-	parked->attempts = attempts;
-	parked->next_attempt_at = next;
-	parked->commit_at = entry->commit_at;
-	parked->class = entry->class;
-	parked->error = entry->reason;
-}
-
-static void
-add_held(Record *rec, SmemEntry *entry, TimestampTz until)
-{
-	add_parked(rec, entry, "held", 0, until);
-	if (rec->nheld > 0 && strcmp(rec->held[rec->nheld - 1], smem_entry_tenant(entry)) == 0)
-		return;
-	rec->held[rec->nheld] = pstrdup(smem_entry_tenant(entry));
-	rec->held_until[rec->nheld++] = until;
-}
-
-/* The row is delivered or dead: it needs nothing more, and its session moves up. */
-static void
-leave(Record *rec, SmemEntry *entry)
-{
-	rec->done++;
-	if (!entry->retry)
-		return;
-	rec->unpark[rec->nunpark++] = entry->id;
-	rec->new_parked--;
-	touch(rec, entry);
-}
-
-static TimestampTz
-next_attempt(SmemShipper *sh, SmemEntry *entry, int attempts)
-{
-	SmemRetry retry = {.initial = (SmemTime) smem_guc_retry_initial * 1000,
-					   .max = (SmemTime) smem_guc_retry_max * 1000};
-
-	return sh->now +
-		   smem_retry_delay(&retry, (uint32_t) attempts, pg_prng_uint64(&pg_global_prng_state));
-}
-
-static void
-classify(SmemShipper *sh, Record *rec, SmemEntry *entry)
-{
-	int attempts = entry->retry ? entry->attempts : Max(entry->attempts, 1);
-
-	switch (entry->kind)
-	{
-		case SMEM_OUTCOME_DELIVERED:
-			add_delivered(rec, entry);
-			leave(rec, entry);
-			break;
-		case SMEM_OUTCOME_FAILED:
-			if (attempts < smem_guc_max_attempts)
-			{
-				add_parked(rec, entry, "retry", attempts, next_attempt(sh, entry, attempts));
-				rec->new_parked += !entry->retry;
-				break;
-			}
-			/* FALLTHROUGH */
-		case SMEM_OUTCOME_DEAD:
-			add_dead(rec, entry, attempts);
-			leave(rec, entry);
-			break;
-		case SMEM_OUTCOME_HELD:
-			add_held(rec, entry, sh->now + (int64) entry->delay_ms * 1000);
-			rec->new_parked += !entry->retry;
-			break;
-		case SMEM_OUTCOME_BEHIND:
-			if (entry->retry)
-				break; /* it is parked behind its head already */
-			add_parked(rec, entry, "behind", 0, 0);
-			rec->new_parked++;
-			touch(rec, entry);
-			break;
-		case SMEM_OUTCOME_DELAYED:
-			add_parked(rec, entry, "delayed", 0, entry->at);
-			rec->new_delayed++;
-			rec->done++;
-			break;
-	}
-}
-
-/* Makes room for n entries. */
-static void
-init_record(Record *rec, int n)
-{
-	memset(rec, 0, sizeof(*rec));
-	rec->entries = palloc(sizeof(SmemEntry *) * n);
-	rec->page.ids = palloc(sizeof(int64_t) * n);
-	rec->page.delivered_at = palloc(sizeof(TimestampTz) * n);
-	rec->parked = palloc(sizeof(SmemParked) * n);
-	rec->dead = palloc(sizeof(SmemDead) * n);
-	rec->unpark = palloc(sizeof(int64_t) * n);
-	rec->held = palloc(sizeof(char *) * n);
-	rec->held_until = palloc(sizeof(TimestampTz) * n);
-	rec->tenants = palloc(sizeof(char *) * n);
-	rec->sessions = palloc(sizeof(char *) * n);
-	initStringInfo(&rec->receipts);
-}
-
 /*
  * A detour can be recorded once the main stream's position passes its
  * beginning: before that, a restart begins without it.
  */
 static bool
-is_recordable(SmemShipper *sh, const Record *rec, int list)
+is_recordable(SmemShipper *sh, const SmemRecord *rec, int list)
 {
 	return list == SMEM_LIST_MAIN || sh->stream[list].before <= rec->settled[SMEM_LIST_MAIN];
 }
 
 static void
-collect_stream(SmemShipper *sh, Record *rec, int list)
+collect_stream(SmemShipper *sh, SmemRecord *rec, int list)
 {
 	dlist_iter iter;
 	int		   n = 0;
@@ -287,7 +121,7 @@ collect_stream(SmemShipper *sh, Record *rec, int list)
 }
 
 static void
-collect(SmemShipper *sh, Record *rec)
+collect(SmemShipper *sh, SmemRecord *rec)
 {
 	dlist_iter iter;
 
@@ -305,8 +139,83 @@ collect(SmemShipper *sh, Record *rec)
 	}
 }
 
+/*
+ * A page is recorded as a whole, with its number: what of it no position can
+ * pass yet is logged, and noted as being ahead.
+ */
 static void
-write_detour(SmemShipper *sh, Record *rec, SmemStream *st)
+collect_early(SmemShipper *sh, SmemRecord *rec)
+{
+	for (int i = 0; i <= SMEM_DETOURS; i++)
+	{
+		dlist_iter iter;
+		int		   n = rec->settled[i];
+
+		dlist_foreach (iter, &sh->window.list[i])
+		{
+			SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
+
+			if (n-- > 0 || entry->kind != SMEM_OUTCOME_DELIVERED)
+				continue;
+			smem_record_delivered(rec, entry);
+			rec->early[rec->nearly++] = entry;
+			rec->ahead[rec->nahead++] = entry->id;
+		}
+	}
+}
+
+/* What Kafka had when the courier began, and is in the window, is delivered; the rest is for write_had. */
+static void
+settle_had(SmemShipper *sh)
+{
+	int n = 0;
+
+	for (int i = 0; i < sh->nhad; i++)
+	{
+		SmemEntry  *entry = smem_window_find(&sh->window, sh->had[i]);
+		SmemOutcome out = {.id = sh->had[i], .kind = SMEM_OUTCOME_DELIVERED};
+
+		if (entry == NULL)
+			sh->had[n++] = sh->had[i];
+		else if (entry->kind == 0)
+		{
+			smem_window_settle(&sh->window, entry, &out);
+			entry->at = sh->now;
+		}
+	}
+	sh->nhad = n;
+}
+
+/* Rows that Kafka had and that this process has not read: they leave the parking place, or are ahead. */
+static void
+write_had(SmemShipper *sh, SmemRecord *rec)
+{
+	int64_t *parked;
+	int		 nparked;
+
+	for (int i = 0; i < sh->nhad; i++)
+	{
+		if (sh->had[i] < 0)
+			rec->told[rec->ntold++] = sh->had[i];
+		else
+			smem_record_log(rec, sh->had[i], sh->now, NULL);
+	}
+	nparked = smem_park_delivered(sh->sink, sh->had, sh->nhad, &parked);
+	rec->done += nparked;
+	for (int i = 0; i < sh->nhad; i++)
+	{
+		bool was_parked = false;
+
+		for (int p = 0; p < nparked && !was_parked; p++)
+			was_parked = parked[p] == sh->had[i];
+		if (sh->had[i] > 0 && !was_parked)
+			rec->ahead[rec->nahead++] = sh->had[i];
+	}
+	sh->levers = true; /* the parking place is to be counted again */
+}
+
+static void
+write_detour(SmemShipper *sh, SmemRecord *rec, SmemStream *st)
 {
 	SmemDetour detour = {.number = st->number, .tenant = st->tenant, .closed = st->closed};
 
@@ -325,12 +234,15 @@ write_detour(SmemShipper *sh, Record *rec, SmemStream *st)
 }
 
 static void
-write_record(SmemShipper *sh, Record *rec)
+write_record(SmemShipper *sh, SmemRecord *rec)
 {
 	SmemPosition position;
 
 	smem_stream_position(smem_main_stream(sh), &sh->window, rec->settled[SMEM_LIST_MAIN],
 						 &position);
+	position.kafka_page = smem_exact_due(sh) ? sh->page_done : sh->page;
+	if (sh->had_known)
+		write_had(sh, rec);
 	if (rec->page.rows > 0)
 		appendStringInfoChar(&rec->receipts, ']');
 	rec->page.receipts = rec->receipts.data;
@@ -344,11 +256,14 @@ write_record(SmemShipper *sh, Record *rec)
 	smem_bury(sh->sink, rec->dead, rec->ndead);
 	smem_unpark(sh->sink, rec->unpark, rec->nunpark);
 	smem_park_promote(sh->sink, rec->tenants, rec->sessions, rec->ntouched);
+	smem_news_told(rec->told, rec->ntold);
+	smem_ahead_add(sh->sink, rec->ahead, rec->nahead);
+	smem_ahead_remove(sh->sink, rec->passed, rec->npassed);
 }
 
 /* What the record has written of the streams is so from now on. */
 static void
-publish_streams(SmemShipper *sh, Record *rec)
+publish_streams(SmemShipper *sh, SmemRecord *rec)
 {
 	for (int i = 0; i <= SMEM_DETOURS; i++)
 	{
@@ -364,13 +279,14 @@ publish_streams(SmemShipper *sh, Record *rec)
 }
 
 static void
-remove_entries(SmemShipper *sh, Record *rec)
+remove_entries(SmemShipper *sh, SmemRecord *rec)
 {
 	for (int i = 0; i < rec->n; i++)
 	{
 		SmemEntry *entry = rec->entries[i];
 
-		sh->recorded_high = Max(sh->recorded_high, (uint64_t) entry->id);
+		if (!smem_entry_is_news(entry))
+			sh->recorded_high = Max(sh->recorded_high, (uint64_t) entry->id);
 		if (!entry->retry)
 			smem_stream_row_gone(&sh->stream[entry->list], entry);
 		smem_window_remove(&sh->window, entry);
@@ -378,11 +294,35 @@ remove_entries(SmemShipper *sh, Record *rec)
 	smem_feed_retire(sh);
 }
 
+static void
+publish_ahead(SmemShipper *sh, SmemRecord *rec)
+{
+	for (int i = 0; i < rec->nearly; i++)
+		rec->early[i]->kind = SMEM_OUTCOME_LOGGED;
+	smem_exact_note_ahead(sh, rec->ahead, rec->nahead);
+	smem_exact_forget_ahead(sh, rec->passed, rec->npassed);
+	smem_exact_recorded(sh);
+}
+
+/* Kafka's shipper tells of what died here. */
+static void
+announce(SmemShipper *sh, int ndead)
+{
+	SmemSinkSlot *kafka = &sh->db->sink[SMEM_SINK_KAFKA];
+
+	pg_atomic_fetch_add_u32(&sh->slot->dead, ndead);
+	if (ndead == 0)
+		return;
+	pg_atomic_write_u32(&kafka->news, 1);
+	smem_wake_shippers(sh->db, true);
+}
+
 /* After the commit: forget the rows, move the figures, wake who waits. */
 static void
-publish(SmemShipper *sh, Record *rec)
+publish(SmemShipper *sh, SmemRecord *rec)
 {
 	smem_tenants_forget(sh);
+	publish_ahead(sh, rec);
 	publish_streams(sh, rec);
 	remove_entries(sh, rec);
 	/* What was read of them is parked; what was not stays in the outbox. */
@@ -396,7 +336,7 @@ publish(SmemShipper *sh, Record *rec)
 	pg_atomic_fetch_add_u64(&sh->slot->done, rec->done);
 	pg_atomic_write_u32(&sh->slot->parked, (uint32) sh->parked);
 	pg_atomic_write_u64(&sh->slot->recorded_high, sh->recorded_high);
-	pg_atomic_fetch_add_u32(&sh->slot->dead, rec->ndead);
+	announce(sh, rec->ndead);
 	if (rec->last_success != 0)
 		pg_atomic_write_u64(&sh->slot->last_success, (uint64) rec->last_success);
 	ConditionVariableBroadcast(&sh->db->delivered);
@@ -422,6 +362,8 @@ smem_settle_due(SmemShipper *sh)
 {
 	int n = count_settled(sh);
 
+	if (smem_exact_due(sh))
+		return sh->now;
 	if (n >= RECORD_SOON || (n > 0 && smem_window_full(&sh->window)))
 		return sh->now;
 	if (n == 0 && !smem_tenants_news(sh))
@@ -433,14 +375,18 @@ void
 smem_settle_record(SmemShipper *sh, bool force)
 {
 	TimestampTz due = smem_settle_due(sh);
-	Record		rec;
+	SmemRecord	rec;
 
 	if (!force && (due == 0 || due > sh->now))
 		return;
-	init_record(&rec, sh->window.rows + 1);
+	if (sh->had_known)
+		settle_had(sh);
+	smem_record_init(&rec, sh->window.rows + (sh->had_known ? sh->nhad : 0) + 1);
 	collect(sh, &rec);
 	for (int i = 0; i < rec.n; i++)
-		classify(sh, &rec, rec.entries[i]);
+		smem_record_take(sh, &rec, rec.entries[i]);
+	if (smem_exact_due(sh))
+		collect_early(sh, &rec);
 	if (!smem_begin("recording deliveries"))
 	{
 		sh->exists = false;

@@ -47,6 +47,8 @@ static void
 stop_courier(SmemShipper *sh)
 {
 	smem_link_close(&sh->link);
+	if (sh->exact)
+		sh->ready = false;
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	sh->slot->courier_pid = 0;
 	LWLockRelease(smem_shared->lock);
@@ -59,22 +61,33 @@ stop_courier(SmemShipper *sh)
 static void
 blame_row(SmemShipper *sh)
 {
-	static const SmemStr class = {"courier_died", 12};
-	static const SmemStr reason = {"courier ended while it sent this row", 36};
-	SmemEntry			*entry = NULL;
-	SmemOutcome			 out = {.kind = SMEM_OUTCOME_FAILED, .class = class, .reason = reason};
-	bool				 lived = sh->now - sh->courier_started > COURIER_LONG_US;
+	SmemEntry *entry = NULL;
+	bool	   lived = sh->now - sh->courier_started > COURIER_LONG_US;
 
 	if (sh->alone && smem_window_under_way(&sh->window, &entry) == 1)
-	{
-		out.id = entry->id;
-		/* Each courier that it took along was an attempt. */
-		entry->attempts += entry->deaths;
-		smem_window_settle(&sh->window, entry, &out);
-		entry->at = sh->now;
-	}
+		sh->suspect = entry->id;
 	smem_window_unsend(&sh->window, !lived);
 	sh->alone = smem_window_suspects(&sh->window, SUSPECT_DEATHS);
+	smem_news_drop(sh);
+}
+
+/* Once it is known that the sink has it not. */
+static void
+blame_suspect(SmemShipper *sh)
+{
+	static const SmemStr class = {"courier_died", 12};
+	static const SmemStr reason = {"courier ended while it sent this row", 36};
+	SmemOutcome			 out = {
+				 .id = sh->suspect, .kind = SMEM_OUTCOME_FAILED, .class = class, .reason = reason};
+	SmemEntry *entry = smem_window_find(&sh->window, sh->suspect);
+
+	sh->suspect = 0;
+	if (entry == NULL || entry->kind != 0)
+		return;
+	/* Each courier that it took along was an attempt. */
+	entry->attempts += entry->deaths;
+	smem_window_settle(&sh->window, entry, &out);
+	entry->at = sh->now;
 }
 
 static void
@@ -124,6 +137,8 @@ start_courier(SmemShipper *sh)
 	pg_atomic_write_u32(&sh->slot->circuit, SMEM_CIRCUIT_CLOSED);
 	sh->last_heard = sh->last_ping = sh->now;
 	smem_config_frame(sh->sink, &sh->link.out);
+	smem_control_greet(sh);
+	smem_exact_greet(sh);
 	sh->courier_started = sh->now;
 	sh->unsent = true;
 }
@@ -165,6 +180,8 @@ serve_courier(SmemShipper *sh)
 	}
 	if (sh->link.fd < 0)
 		start_courier(sh);
+	if (sh->suspect != 0 && sh->ready)
+		blame_suspect(sh);
 }
 
 /* The oldest commit in a stream; late rows stand first in a step, so a few tell. */
@@ -259,7 +276,7 @@ reading_due(SmemShipper *sh)
 	SmemStream *main = smem_main_stream(sh);
 	TimestampTz again = 0;
 
-	if (sh->gate != InvalidXLogRecPtr)
+	if (sh->gate != InvalidXLogRecPtr || smem_exact_tell(sh))
 		return sh->now + GATE_PAUSE_US;
 	if (smem_feed_has_work(sh))
 		return 0;
@@ -281,6 +298,8 @@ turn_timeout_ms(SmemShipper *sh)
 
 	if (record != 0)
 		timeout = Min(timeout, time_left_ms(sh, record));
+	if (sh->link.fd >= 0 && !sh->ready)
+		return timeout;
 	if (smem_due_now(sh) || sh->park_changed)
 		timeout = 0;
 	else if (sh->next_due > sh->now)
@@ -318,7 +337,17 @@ reload(SmemShipper *sh)
 		return;
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
-	if (sh->link.fd >= 0)
+	if (sh->link.fd < 0)
+		return;
+	/* A courier writes transactions from its begin to its end, or none. */
+	if (sh->sink == SMEM_SINK_KAFKA && sh->exact != smem_guc_kafka_exactly_once)
+	{
+		stop_courier(sh);
+		smem_window_unsend(&sh->window, false);
+		smem_news_drop(sh);
+		sh->courier_retry_at = 0;
+	}
+	else
 		smem_config_frame(sh->sink, &sh->link.out);
 }
 
@@ -330,8 +359,10 @@ take_turn(SmemShipper *sh)
 	CHECK_FOR_INTERRUPTS();
 	reload(sh);
 	sh->now = GetCurrentTimestamp();
+	smem_control_check(sh);
 	serve_courier(sh);
 	smem_settle_record(sh, false);
+	(void) smem_exact_tell(sh);
 	smem_feed(sh);
 	maintain(sh);
 	MemoryContextSwitchTo(sh->turn);
@@ -395,7 +426,7 @@ smem_shipper_main(Datum arg)
 	smem_link_init(&sh->link);
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
+	smem_control_install();
 	/* Its statements are short: a cancel could only cost what the courier holds. */
 	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
@@ -415,12 +446,15 @@ smem_shipper_main(Datum arg)
 	smem_window_init(&sh->window, sh->context);
 	sh->now = sh->last_record = GetCurrentTimestamp();
 	MemoryContextSwitchTo(sh->turn);
+	sh->news = sh->sink == SMEM_SINK_KAFKA;
 	smem_feed_start(sh);
-	while (sh->exists)
+	while (sh->exists && !smem_control_stop_wanted())
 	{
 		take_turn(sh);
-		if (sh->exists)
+		if (sh->exists && !smem_control_stop_wanted())
 			wait_for_work(sh);
 	}
+	if (sh->exists)
+		smem_control_wind_down(sh);
 	proc_exit(0);
 }

@@ -14,6 +14,7 @@
 #include "access/xlogdefs.h"
 #include "pg/link.h"
 #include "pg/shmem.h"
+#include "utils/hsearch.h"
 #include "worker/stream.h"
 
 typedef struct SmemShipper
@@ -28,11 +29,11 @@ typedef struct SmemShipper
 
 	bool	   blank; /* no id was handed out and nothing recorded, when last looked */
 	SmemStream stream[SMEM_DETOURS + 1]; /* the main one first, each with the list of its number */
-	XLogRecPtr gate;						 /* nothing is read before the standbys have this; 0: they have */
-	int		   turn_of;					 /* the detour that is read first in the next turn */
-	int64_t	   last_detour;				 /* greatest number that was given to one */
-	uint64_t   recorded_high;			 /* greatest id that was recorded */
-	bool	   exists;					 /* false: the extension is gone */
+	XLogRecPtr gate;		  /* nothing is read before the standbys have this; 0: they have */
+	int		   turn_of;		  /* the detour that is read first in the next turn */
+	int64_t	   last_detour;	  /* greatest number that was given to one */
+	uint64_t   recorded_high; /* greatest id that was recorded */
+	bool	   exists;		  /* false: the extension is gone */
 
 	/* pace; times in microseconds as TimestampTz */
 	TimestampTz now; /* of this turn */
@@ -50,7 +51,28 @@ typedef struct SmemShipper
 	TimestampTz parked_oldest; /* 0: none */
 	bool		park_changed;  /* the two above are to be read again */
 
+	/* operators and the postmaster */
+	bool levers;   /* what operators decide is to be read again */
+	bool paused;   /* by an operator */
+	bool stopping; /* what is on the wire comes to its end, and then this process */
+	bool news;	   /* dead letters may be there that nobody was told of */
+
+	/* exactly once */
+	bool	   exact;	  /* the courier that runs writes transactions */
+	bool	   ready;	  /* it may be sent rows */
+	int64_t	   page;	  /* the last transaction that is recorded */
+	int64_t	   page_done; /* the last one that the sink has */
+	XLogRecPtr page_gate; /* the standbys must have that record before the next; 0: they have */
+	int64_t	   page_told; /* the last one that the courier was told to be recorded */
+	int64_t	  *had;		  /* rows that the sink has, as it said when the courier began */
+	int		   nhad;
+	bool	   had_known; /* had is to be recorded */
+	HTAB	  *ahead;	  /* such rows that no position has passed; NULL: none ever */
+	int64_t	   suspect; /* row that may have killed the courier, unless the sink has it; 0: none */
+
 	/* courier */
+	uint32_t	in_flight; /* as it said last */
+	bool		courier_paused;
 	TimestampTz courier_retry_at; /* not started again before this */
 	int			courier_failures;
 	TimestampTz courier_started;
@@ -124,6 +146,47 @@ extern bool smem_tenants_have_work(SmemShipper *sh, TimestampTz *again);
 extern bool smem_tenants_is_over(SmemShipper *sh, SmemStream *st);
 extern bool smem_tenants_news(SmemShipper *sh);
 extern void smem_tenants_forget(SmemShipper *sh);
+
+/* control.c: what operators and the postmaster want. */
+extern void smem_control_install(void);
+extern bool smem_control_stop_wanted(void);
+
+/* In a transaction: reads what operators decided. */
+extern void smem_control_read(SmemShipper *sh);
+
+/* Notices that there is something to read, and tells the courier what it must know. */
+extern void smem_control_check(SmemShipper *sh);
+extern void smem_control_greet(SmemShipper *sh);
+
+/* Lets what is on the wire come to its end, for a moment, and records it. */
+extern void smem_control_wind_down(SmemShipper *sh);
+
+/* news.c: hands news of dead letters to the courier.  In a transaction. */
+extern void smem_news_feed(SmemShipper *sh);
+extern bool smem_news_due(SmemShipper *sh);
+
+/* The courier is gone: what it had not told is read again. */
+extern void smem_news_drop(SmemShipper *sh);
+
+/* exact.c: exactly once. */
+extern void smem_exact_start(SmemShipper *sh);
+extern void smem_exact_greet(SmemShipper *sh);
+extern void smem_exact_take_committed(SmemShipper *sh, SmemReader *rd);
+extern void smem_exact_take_page(SmemShipper *sh, SmemReader *rd);
+
+/* Whether a record must be made for a page's sake. */
+extern bool smem_exact_due(const SmemShipper *sh);
+
+/* Whether the log says already that the sink has the row. */
+extern bool smem_exact_is_ahead(const SmemShipper *sh, int64_t id);
+extern void smem_exact_note_ahead(SmemShipper *sh, const int64_t *ids, int n);
+extern void smem_exact_forget_ahead(SmemShipper *sh, const int64_t *ids, int n);
+
+/* The record that was due is made. */
+extern void smem_exact_recorded(SmemShipper *sh);
+
+/* Tells the courier, once the standbys have the record, too; whether that is still to come. */
+extern bool smem_exact_tell(SmemShipper *sh);
 
 /* settle.c: takes outcomes and records them. */
 extern void		   smem_settle_receive(SmemShipper *sh);

@@ -26,8 +26,9 @@
 /* Room beside the streams' for rows from the parking place, so that full streams cannot lock them out. */
 #define SMEM_RETRY_ROOM 256
 
-/* Settled by the shipper itself: the row waits for its time. */
+/* Settled by the shipper itself: the row waits for its time; the sink has it, and the log says so already. */
 #define SMEM_OUTCOME_DELAYED 6
+#define SMEM_OUTCOME_LOGGED 7
 
 /* Tenants that may have a stream of their own, beside the main one. */
 #define SMEM_DETOURS 16
@@ -85,6 +86,13 @@ static inline int
 smem_window_streams(const SmemWindow *window)
 {
 	return window->rows - window->rows_of[SMEM_LIST_RETRIES];
+}
+
+/* Not a row, but news of a dead letter. */
+static inline bool
+smem_entry_is_news(const SmemEntry *entry)
+{
+	return entry->id < 0;
 }
 
 static inline const char *

@@ -38,7 +38,8 @@
  *
  * Exactly once (CONFIG kafka_exactly_once = on), from the courier too
  *   COMMITTED u64 page, u32 n, n times u64 row id: the last page that the sink
- *             has, 0 and no id where it has none.  Sent once, as soon as the
+ *             has, 0 and no id where it has none.  Until then something counts
+ *             as in flight: what an older courier left may still come to its end.  Sent once, as soon as the
  *             sink can tell; no ROW comes before.  What of it is not recorded
  *             yet, the worker records before it sends the first ROW: the next
  *             page is committed without a RECORDED for this one.

@@ -23,9 +23,11 @@ typedef struct SmemPending
 	struct SmemPending *next; /* in the list, or in the list of free entries */
 	int64_t				id;
 	SmemEvent			event;
-	bool				handed;	 /* the producer has it */
-	bool				suspect; /* was refused together with others of its batch */
-	uint32_t			tries;	 /* how often it was handed over */
+	bool				handed;	   /* the producer has it */
+	bool				suspect;   /* was refused together with others of its batch */
+	uint32_t			tries;	   /* how often it was handed over */
+	int32_t				partition; /* once it is delivered */
+	int64_t				offset;
 } SmemPending;
 
 typedef struct SmemBacklog

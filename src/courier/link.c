@@ -120,14 +120,12 @@ smem_link_pong(SmemLink *link, uint64_t number)
 	smem_frame_number(&link->out, SMEM_FRAME_PONG, number);
 }
 
-void
-smem_link_outcomes(SmemLink *link)
+static void
+queue_outcomes(SmemLink *link)
 {
 	SmemHost *host = link->host;
 	size_t	  mark;
 
-	if (host->outcomes->failed)
-		link->over = true;
 	if (host->outcome_count == 0)
 		return;
 	mark = smem_frame_begin(&link->out, SMEM_FRAME_OUTCOMES);
@@ -137,6 +135,18 @@ smem_link_outcomes(SmemLink *link)
 	smem_buf_consume(host->outcomes, smem_buf_len(host->outcomes));
 	smem_buf_trim(host->outcomes, SMEM_LINK_KEEP);
 	host->outcome_count = 0;
+}
+
+void
+smem_link_outcomes(SmemLink *link)
+{
+	SmemBuf *frames = link->host->frames;
+
+	if (link->host->outcomes->failed || frames->failed)
+		link->over = true;
+	queue_outcomes(link);
+	smem_buf_append(&link->out, smem_buf_head(frames), smem_buf_len(frames));
+	smem_buf_reset(frames);
 }
 
 static bool

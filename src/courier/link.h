@@ -41,7 +41,7 @@ extern void smem_link_done(SmemLink *link);
 extern void smem_link_hello(SmemLink *link);
 extern void smem_link_pong(SmemLink *link, uint64_t number);
 
-/* Queues the outcomes that the host has collected as one frame. */
+/* Queues the outcomes that the host has collected as one frame, then its other frames. */
 extern void smem_link_outcomes(SmemLink *link);
 
 /*

@@ -36,6 +36,7 @@ typedef struct SmemCourier
 	SmemHost		   host;
 	SmemLink		   link;
 	SmemBuf			   outcomes;
+	SmemBuf			   frames;
 	SmemConfig		   config;
 	const SmemSinkOps *ops; /* NULL before the first CONFIG */
 	void			  *sink;
@@ -176,6 +177,16 @@ take_pause(SmemCourier *courier, SmemReader *rd)
 }
 
 static void
+take_recorded(SmemCourier *courier, SmemReader *rd)
+{
+	uint64_t page = smem_get_u64(rd);
+
+	if (rd->bad || courier->sink == NULL || courier->ops->recorded == NULL ||
+		!courier->ops->recorded(courier->sink, page))
+		courier->broken = true;
+}
+
+static void
 take_frame(SmemCourier *courier, uint8_t type, SmemReader *rd)
 {
 	switch (type)
@@ -192,6 +203,9 @@ take_frame(SmemCourier *courier, uint8_t type, SmemReader *rd)
 		case SMEM_FRAME_TRY_NOW:
 			if (courier->sink != NULL)
 				courier->ops->try_now(courier->sink);
+			break;
+		case SMEM_FRAME_RECORDED:
+			take_recorded(courier, rd);
 			break;
 		case SMEM_FRAME_PAUSE:
 			take_pause(courier, rd);
@@ -252,6 +266,7 @@ take_turn(SmemCourier *courier)
 		state.paused = courier->paused;
 		smem_link_outcomes(&courier->link);
 		deadline = smem_time_min(deadline, smem_link_state(&courier->link, &state));
+		courier->broken = courier->host.broken;
 	}
 	smem_link_flush(&courier->link, has_room(courier));
 	/* Frames that waited for room are in no socket that could wake the loop. */
@@ -303,7 +318,9 @@ main(int argc, char **argv)
 	if (courier.host.loop == NULL)
 		return 1;
 	courier.host.outcomes = &courier.outcomes;
+	courier.host.frames = &courier.frames;
 	smem_buf_init(&courier.outcomes, SMEM_OUTCOMES_MAX);
+	smem_buf_init(&courier.frames, SMEM_OUTCOMES_MAX);
 	smem_config_init(&courier.config);
 	smem_link_open(&courier.link, &courier.host, fd);
 	run(&courier);
@@ -312,6 +329,7 @@ main(int argc, char **argv)
 	smem_link_close(&courier.link);
 	smem_config_free(&courier.config);
 	smem_buf_free(&courier.outcomes);
+	smem_buf_free(&courier.frames);
 	smem_loop_close(courier.host.loop);
 	return courier.broken ? 1 : 0;
 }

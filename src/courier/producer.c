@@ -79,6 +79,24 @@ open_routes(SmemProducer *prod, const SmemTopics *topics, SmemError *err)
 												topics->dead_letters, err));
 }
 
+static bool
+open_transactions(SmemProducer *prod, const char *topic, const SmemProperties *props,
+				  SmemError *err)
+{
+	rd_kafka_conf_t *reader;
+
+	if (props->transactional_id == NULL)
+		return true;
+	reader = smem_properties_reader(props, err);
+	if (reader == NULL)
+		return false;
+	prod->txn = smem_txn_open(prod->loop, prod->rk, reader, topic, props->transactional_id, err);
+	if (prod->txn == NULL)
+		return false;
+	smem_txn_order(prod->txn, SMEM_TXN_PREPARE);
+	return true;
+}
+
 bool
 smem_producer_open(SmemProducer *prod, SmemLoop *loop, const SmemTopics *topics,
 				   const SmemProperties *props, SmemError *err)
@@ -86,17 +104,28 @@ smem_producer_open(SmemProducer *prod, SmemLoop *loop, const SmemTopics *topics,
 	memset(prod, 0, sizeof(*prod));
 	prod->fd = -1;
 	if (open_client(prod, props, err) && open_queue(prod, loop, err) &&
-		open_routes(prod, topics, err))
+		open_routes(prod, topics, err) && open_transactions(prod, topics->position, props, err))
 		return true;
 	smem_producer_close(prod);
 	return false;
 }
 
+typedef struct Ending
+{
+	rd_kafka_t *rk;
+	SmemTxn	   *txn;
+} Ending;
+
 /* Joins threads that may sit in a name server's answer: the loop cannot wait for that. */
 static void *
-end_life(void *rk)
+end_life(void *arg)
 {
-	rd_kafka_destroy(rk);
+	Ending *life = arg;
+
+	if (life->txn != NULL)
+		smem_txn_join(life->txn);
+	rd_kafka_destroy(life->rk);
+	smem_release(life);
 	pthread_mutex_lock(&ending_lock);
 	ending--;
 	pthread_cond_signal(&ending_done);
@@ -105,17 +134,23 @@ end_life(void *rk)
 }
 
 static void
-end_in_background(rd_kafka_t *rk)
+end_in_background(const SmemProducer *prod)
 {
+	Ending	 *life = smem_alloc(sizeof(*life));
 	pthread_t thread;
 
+	/* Without memory the program is about to end anyway. */
+	if (life == NULL)
+		return;
+	life->rk = prod->rk;
+	life->txn = prod->txn;
 	pthread_mutex_lock(&ending_lock);
 	ending++;
 	pthread_mutex_unlock(&ending_lock);
-	if (pthread_create(&thread, NULL, end_life, rk) == 0)
+	if (pthread_create(&thread, NULL, end_life, life) == 0)
 		pthread_detach(thread);
 	else
-		end_life(rk);
+		end_life(life);
 }
 
 void
@@ -136,7 +171,10 @@ smem_producer_close(SmemProducer *prod)
 									 RD_KAFKA_PURGE_F_NON_BLOCKING);
 	for (int i = 0; i < SMEM_ROUTES; i++)
 		smem_route_close(&prod->routes[i]);
-	end_in_background(prod->rk);
+	if (prod->txn != NULL)
+		smem_txn_end(prod->txn);
+	end_in_background(prod);
+	prod->txn = NULL;
 	prod->rk = NULL;
 	prod->queue = NULL;
 	prod->fd = -1;
@@ -176,6 +214,9 @@ choose_route(SmemProducer *prod, const SmemEvent *ev)
 bool
 smem_producer_admits(SmemProducer *prod, const SmemEvent *ev, SmemTime now)
 {
+	/* A transaction with a gap is never committed. */
+	if (prod->txn != NULL)
+		return true;
 	return smem_route_admits(choose_route(prod, ev), smem_event_part(ev, ev->key), prod->held == 0,
 							 now);
 }
@@ -239,6 +280,49 @@ smem_producer_send(SmemProducer *prod, const SmemEvent *ev, SmemStr source, void
 	rd_kafka_error_destroy(error);
 	rd_kafka_headers_destroy(headers);
 	return classify(prod->rk, code, err);
+}
+
+SmemProduced
+smem_producer_send_position(SmemProducer *prod, const char *topic, SmemStr key, SmemStr value,
+							void *message, SmemError *err)
+{
+	SmemRoute		   *route = &prod->routes[SMEM_ROUTE_POSITION];
+	rd_kafka_error_t   *error;
+	rd_kafka_resp_err_t code;
+
+	if (route->topic == NULL && !smem_route_open(route, prod->rk, topic, err))
+		return SMEM_PRODUCED_TROUBLE;
+	{
+		rd_kafka_vu_t parts[] = {
+			{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = route->topic},
+			{.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = 0},
+			{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *) key.data, key.len}},
+			{.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *) value.data, value.len}},
+			{.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = message},
+		};
+
+		error = rd_kafka_produceva(prod->rk, parts, sizeof(parts) / sizeof(parts[0]));
+	}
+	if (error == NULL)
+	{
+		prod->held++;
+		return SMEM_PRODUCED_OK;
+	}
+	code = rd_kafka_error_code(error);
+	rd_kafka_error_destroy(error);
+	return classify(prod->rk, code, err);
+}
+
+bool
+smem_producer_fenced(const SmemProducer *prod)
+{
+	char				text[8];
+	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+
+	if (prod->rk != NULL)
+		code = rd_kafka_fatal_error(prod->rk, text, sizeof(text));
+	return code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH ||
+		   code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED;
 }
 
 /* What the broker says about a batch's content, rather than about itself or us. */

@@ -18,6 +18,7 @@
 #include "courier/loop.h"
 #include "courier/properties.h"
 #include "courier/route.h"
+#include "courier/transaction.h"
 
 typedef enum SmemProduced
 {
@@ -37,6 +38,7 @@ enum
 {
 	SMEM_ROUTE_WRITES,
 	SMEM_ROUTE_DEAD_LETTERS,
+	SMEM_ROUTE_POSITION,
 	SMEM_ROUTES
 };
 
@@ -44,6 +46,7 @@ typedef struct SmemTopics
 {
 	const char *writes;
 	const char *dead_letters;
+	const char *position; /* with transactions only */
 } SmemTopics;
 
 /* What poll reports.  A message comes back in exactly one of the first three. */
@@ -74,10 +77,14 @@ typedef struct SmemProducer
 	SmemLoop		 *loop;
 	int				  fd; /* readable when the queue has something */
 	bool			  woken;
+	SmemTxn			 *txn;	/* NULL without transactions */
 	uint32_t		  held; /* messages handed over and not come back */
 } SmemProducer;
 
-/* False and the reason, which repeats no secret. */
+/*
+ * False and the reason, which repeats no secret.  With a transactional id the
+ * life begins by preparing; nothing is sent before that has ended.
+ */
 extern bool smem_producer_open(SmemProducer *prod, SmemLoop *loop, const SmemTopics *topics,
 							   const SmemProperties *props, SmemError *err);
 
@@ -97,6 +104,16 @@ extern bool smem_producer_admits(SmemProducer *prod, const SmemEvent *ev, SmemTi
 /* The event must stay as it is until the message comes back.  Only TROUBLE sets text. */
 extern SmemProduced smem_producer_send(SmemProducer *prod, const SmemEvent *ev, SmemStr source,
 									   void *message, SmemTime now, SmemError *err);
+
+/*
+ * Sends a record of the page to the position topic, inside the transaction.
+ * Only from PREPARE's end on is the topic known to be there, as we want it.
+ */
+extern SmemProduced smem_producer_send_position(SmemProducer *prod, const char *topic, SmemStr key,
+												SmemStr value, void *message, SmemError *err);
+
+/* Another life of the same name has taken over, or the broker has lost patience. */
+extern bool smem_producer_fenced(const SmemProducer *prod);
 
 /* Fetches what there is, without waiting. */
 extern void smem_producer_poll(SmemProducer *prod, const SmemReports *reports, void *arg,

@@ -50,9 +50,30 @@ static const Setting ours[] = {
 
 /* What nothing may change, set last. */
 static const Setting promises[] = {
-	{"enable.idempotence", "true"}, {"enable.gapless.guarantee", "true"}, {"acks", "all"},
-	{"message.timeout.ms", "0"},	{"partitioner", "murmur2"},
+	{"enable.idempotence", "true"},
+	{"enable.gapless.guarantee", "true"},
+	{"acks", "all"},
+	{"message.timeout.ms", "0"},
+	{"partitioner", "murmur2"},
+	/* The end of the position topic is the end of all, committed or not. */
+	{"isolation.level", "read_uncommitted"},
 };
+
+/* The same for the client that reads positions. */
+static const Setting reader[] = {
+	{"isolation.level", "read_committed"},
+	{"enable.partition.eof", "true"},
+	/* To skip what was cut off would be to miss a record. */
+	{"auto.offset.reset", "error"},
+	{"allow.auto.create.topics", "false"},
+	{"enable.auto.commit", "false"},
+	{"check.crcs", "true"},
+	{"fetch.wait.max.ms", "100"},
+	{"fetch.error.backoff.ms", "100"},
+};
+
+/* A broker ends a transaction that is open for so long; at least what one request may take. */
+#define TRANSACTION_MS 30000
 
 /* Properties that would break a promise, and why a file cannot have them. */
 static const Setting refused[] = {
@@ -66,6 +87,8 @@ static const Setting refused[] = {
 	{"message.send.max.retries", "rows are never given up"},
 	{"delivery.report.only.error", "outcomes come from delivery reports"},
 	{"transactional.id", "it belongs to somamem.kafka_exactly_once"},
+	{"transaction.timeout.ms", "it belongs to somamem.kafka_exactly_once"},
+	{"isolation.level", "only committed positions may be read"},
 	{"bootstrap.servers", "brokers are named by somamem.kafka_brokers"},
 	{"metadata.broker.list", "brokers are named by somamem.kafka_brokers"},
 	{"partitioner", "a session's rows must meet in one partition for every client"},
@@ -264,6 +287,43 @@ lower(rd_kafka_conf_t *conf, const char *name, uint32_t ceiling, SmemError *err)
 	return set_property(conf, name, value, err);
 }
 
+/* A number that the configuration has now. */
+static long long
+get_number(rd_kafka_conf_t *conf, const char *name)
+{
+	char   value[32];
+	size_t size = sizeof(value);
+
+	return rd_kafka_conf_get(conf, name, value, &size) == RD_KAFKA_CONF_OK ? atoll(value) : 0;
+}
+
+static bool
+set_transactions(rd_kafka_conf_t *conf, const char *id, SmemError *err)
+{
+	long long request = get_number(conf, "socket.timeout.ms");
+	char	  timeout[32];
+
+	if (id == NULL)
+		return true;
+	snprintf(timeout, sizeof(timeout), "%lld", request > TRANSACTION_MS ? request : TRANSACTION_MS);
+	return set_property(conf, "transactional.id", id, err) &&
+		   set_property(conf, "transaction.timeout.ms", timeout, err);
+}
+
+rd_kafka_conf_t *
+smem_properties_reader(const SmemProperties *props, SmemError *err)
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+
+	if (set_all(conf, ours, sizeof(ours) / sizeof(ours[0]), err) &&
+		set_file(conf, props->file_text, err) &&
+		set_all(conf, reader, sizeof(reader) / sizeof(reader[0]), err) &&
+		set_property(conf, "bootstrap.servers", props->brokers, err))
+		return conf;
+	rd_kafka_conf_destroy(conf);
+	return NULL;
+}
+
 rd_kafka_conf_t *
 smem_properties_conf(const SmemProperties *props, SmemError *err)
 {
@@ -273,6 +333,7 @@ smem_properties_conf(const SmemProperties *props, SmemError *err)
 		set_file(conf, props->file_text, err) &&
 		set_all(conf, promises, sizeof(promises) / sizeof(promises[0]), err) &&
 		set_property(conf, "bootstrap.servers", props->brokers, err) &&
+		set_transactions(conf, props->transactional_id, err) &&
 		lower(conf, "batch.num.messages", props->batch_rows, err) &&
 		lower(conf, "batch.size", props->batch_bytes, err))
 		return conf;

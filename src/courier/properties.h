@@ -18,6 +18,7 @@ typedef struct SmemProperties
 	const char *file_text;	/* the properties file, "" where there is none */
 	uint32_t	batch_rows; /* ceilings of one batch, 0 for the file's or librdkafka's own */
 	uint32_t	batch_bytes;
+	const char *transactional_id; /* NULL: no transactions */
 } SmemProperties;
 
 /*
@@ -26,8 +27,9 @@ typedef struct SmemProperties
  */
 extern bool smem_properties_read(const char *path, SmemBuf *text, SmemError *err);
 
-/* A new configuration, or NULL and the reason. */
+/* A new configuration, of the producer or of the reader of positions; NULL and the reason. */
 extern rd_kafka_conf_t *smem_properties_conf(const SmemProperties *props, SmemError *err);
+extern rd_kafka_conf_t *smem_properties_reader(const SmemProperties *props, SmemError *err);
 
 /*
  * Makes the client's words fit to be shown: one line of ASCII, and a general

@@ -24,6 +24,8 @@ typedef struct SmemHost
 	int64_t	  wall_us;	/* Unix epoch, of this turn */
 	SmemBuf	 *outcomes; /* the frame that this turn collects; use smem_host_outcome */
 	uint32_t  outcome_count;
+	SmemBuf	 *frames; /* whole frames, which follow this turn's outcomes */
+	bool	  broken; /* set by a sink that must not go on: the program ends after this turn */
 } SmemHost;
 
 typedef struct SmemSinkOps
@@ -59,6 +61,9 @@ typedef struct SmemSinkOps
 	 * the wire comes to its end.  False: it goes on.
 	 */
 	void (*pause)(void *sink, bool paused);
+
+	/* The worker has recorded the page; false where that makes no sense.  NULL: there are none. */
+	bool (*recorded)(void *sink, uint64_t page);
 
 	/*
 	 * Does what is due: starts requests, ends waits.  Returns when it must be

@@ -11,6 +11,7 @@ smem_target_init(SmemTarget *target)
 	smem_buf_init(&target->topic, SMEM_FRAME_MAX);
 	smem_buf_init(&target->dead_letter_topic, SMEM_FRAME_MAX);
 	smem_buf_init(&target->path, SMEM_FRAME_MAX);
+	smem_buf_init(&target->position_topic, SMEM_FRAME_MAX);
 	smem_buf_init(&target->source, SMEM_FRAME_MAX);
 	smem_buf_init(&target->file, SMEM_FRAME_MAX);
 	smem_buf_init(&target->used, SMEM_FRAME_MAX);
@@ -23,6 +24,7 @@ smem_target_free(SmemTarget *target)
 	smem_buf_free(&target->topic);
 	smem_buf_free(&target->dead_letter_topic);
 	smem_buf_free(&target->path);
+	smem_buf_free(&target->position_topic);
 	smem_buf_free(&target->source);
 	smem_buf_free(&target->file);
 	smem_buf_free(&target->used);
@@ -49,6 +51,8 @@ take_print(SmemTarget *target, SmemBuf *print, SmemError *err)
 					smem_buf_text(&target->topic), smem_buf_text(&target->dead_letter_topic),
 					smem_buf_text(&target->path), err->text);
 	smem_buf_puts(print, smem_buf_text(&target->file));
+	if (target->exactly_once)
+		smem_buf_printf(print, "\n%s", smem_buf_text(&target->source));
 	return fine;
 }
 
@@ -64,6 +68,9 @@ smem_target_configure(SmemTarget *target, const SmemConfig *config)
 	keep_text(&target->dead_letter_topic, config, "kafka_dead_letter_topic", "memory.wal.dlq");
 	keep_text(&target->path, config, "kafka_config_file", "");
 	keep_text(&target->source, config, "source", "somamem");
+	smem_buf_reset(&target->position_topic);
+	smem_buf_printf(&target->position_topic, "%s.position", smem_buf_text(&target->topic));
+	target->exactly_once = smem_config_bool(config, "kafka_exactly_once", false);
 	smem_buf_init(&print, SMEM_FRAME_MAX);
 	(void) take_print(target, &print, &unused);
 	same = strcmp(smem_buf_text(&print), smem_buf_text(&target->used)) == 0;

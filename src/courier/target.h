@@ -17,10 +17,12 @@ typedef struct SmemTarget
 	SmemBuf brokers;
 	SmemBuf topic;
 	SmemBuf dead_letter_topic;
-	SmemBuf path;	/* of the properties file */
-	SmemBuf source; /* for the events; no part of the print */
+	SmemBuf path; /* of the properties file */
+	SmemBuf position_topic;
+	SmemBuf source; /* for the events; part of the print only where it names the transactions */
 	SmemBuf file;	/* text of the properties file, as last read */
 	SmemBuf used;	/* print of the last smem_target_use */
+	bool	exactly_once;
 } SmemTarget;
 
 extern void smem_target_init(SmemTarget *target);

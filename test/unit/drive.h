@@ -24,6 +24,7 @@
 
 typedef struct Drive Drive;
 typedef void (*DriveOutcome)(void *arg, const SmemOutcome *out);
+typedef void (*DriveFrame)(void *arg, uint8_t type, SmemReader *rd);
 
 struct Drive
 {
@@ -32,6 +33,7 @@ struct Drive
 	SmemBuf		  in;
 	SmemBuf		  out;
 	DriveOutcome  on_outcome;
+	DriveFrame	  on_frame; /* COMMITTED and PAGE; without it, they are a failure */
 	void		 *arg;
 	SmemSinkState state; /* last_error is in error */
 	char		  error[1024];
@@ -123,6 +125,13 @@ drive_take(Drive *drive, uint8_t type, SmemReader *rd)
 			break;
 		case SMEM_FRAME_PONG:
 			drive->pong = smem_get_u64(rd);
+			break;
+		case SMEM_FRAME_COMMITTED:
+		case SMEM_FRAME_PAGE:
+			if (drive->on_frame != NULL)
+				drive->on_frame(drive->arg, type, rd);
+			else
+				drive->over = true;
 			break;
 		default:
 			drive->over = true;

@@ -16,7 +16,9 @@
  *             sizes in bytes; and "sink" (somabrain | kafka) and "source"
  *             (the CloudEvents source of this database).
  *   ROW       one row, see SmemRow.  Rows come in the order in which a
- *             session's rows must be delivered.
+ *             session's rows must be delivered, and never more than
+ *             SMEM_FRAME_ROWS without an outcome: a courier that is full reads
+ *             nothing, and whatever stands behind a row waits with it.
  *   PING      u64, answered by PONG with the same number.
  *   TRY_NOW   no body: forget every pause, try at once.
  *   PAUSE     u8: 1, nothing new goes out and what is on the wire comes to its
@@ -55,6 +57,7 @@
 #define SMEM_FRAME_VERSION 2
 #define SMEM_FRAME_MAX ((size_t) 64 * 1024 * 1024)
 #define SMEM_FRAME_NULL 0xFFFFFFFFu
+#define SMEM_FRAME_ROWS 4096
 
 typedef enum SmemFrameType
 {

@@ -14,7 +14,7 @@
 
 #include "courier/event.h"
 
-#define SMEM_BACKLOG_ROWS 4096
+#define SMEM_BACKLOG_ROWS SMEM_FRAME_ROWS
 #define SMEM_BACKLOG_BYTES ((size_t) 12 * 1024 * 1024)
 
 typedef struct SmemPending

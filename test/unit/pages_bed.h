@@ -17,6 +17,7 @@
 
 #define BED_ROWS 20000
 #define BED_SESSIONS 20
+#define BED_WINDOW 3000 /* rows without an outcome, at most */
 #define BED_PATIENCE_US 30000000
 
 typedef struct Bed
@@ -38,7 +39,8 @@ typedef struct Bed
 	bool	 committed_came;
 	uint64_t committed;
 	int		 committed_rows;
-	int		 given;			 /* rows that it was given: all up to this id that are not recorded */
+	int		 given; /* rows that it was given: all up to this id that are not recorded */
+	int		 under_way;
 	int		 heap[BED_ROWS]; /* delivered since the last PAGE */
 	int		 heaped;
 	uint64_t page;	/* the last PAGE */
@@ -74,6 +76,7 @@ bed_outcome(void *arg, const SmemOutcome *out)
 	int	 id = (int) out->id;
 
 	bed->early += bed->recorded[id];
+	bed->under_way--;
 	if (out->kind == SMEM_OUTCOME_DEAD)
 	{
 		bed->dead[id] = true;
@@ -132,6 +135,7 @@ bed_start(Bed *bed)
 {
 	bed->committed_came = false;
 	bed->given = 0;
+	bed->under_way = 0;
 	bed->heaped = 0;
 	drive_start(&bed->drive, bed_outcome, bed);
 	bed->drive.on_frame = bed_frame;
@@ -221,11 +225,13 @@ bed_send(Bed *bed, int id, size_t payload_bytes)
 static void
 bed_feed(Bed *bed)
 {
-	while (bed->committed_came && bed->given < bed->sent &&
+	while (bed->committed_came && bed->given < bed->sent && bed->under_way < BED_WINDOW &&
 		   smem_buf_len(&bed->drive.out) < 256 * 1024)
 	{
-		if (!bed->recorded[++bed->given])
-			bed_send(bed, bed->given, bed->given == bed->large ? 1500000 : 60);
+		if (bed->recorded[++bed->given])
+			continue;
+		bed->under_way++;
+		bed_send(bed, bed->given, bed->given == bed->large ? 1500000 : 60);
 	}
 }
 

@@ -2,13 +2,14 @@
 """Compares what writers were told with what the sinks hold.
 
     check_history.py --written LOG... [--somabrain RECORD] [--kafka DUMP]
-                     [--kept FILE] [--dead FILE] [--no-repeats] [--json]
+                     [--kept FILE] [--dead [SINK=]FILE]... [--no-repeats] [--json]
 
 LOG is the writer's (test/lib/writer.c), RECORD the stand-in's, DUMP that of
 kafkadump.  FILEs of --kept and --dead have a line "tenant TAB key" each: the
 rows that the database still had after a crash (an acknowledged row that is not
 among them was undone, which asynchronous commit allows, and must not be at a
-sink), and the dead letters (which may be missing at a sink).
+sink), and the dead letters (which may be missing at a sink: at the named one,
+or at each).
 
 For each sink:
   lost      acknowledged, and not there
@@ -31,6 +32,7 @@ from decimal import Decimal
 ACKED, UNKNOWN, VOID = 0, 1, 2
 NEVER = 2**62
 EXAMPLES = 5
+SINKS = ("somabrain", "kafka")
 
 sys.set_int_max_str_digits(0)
 
@@ -138,6 +140,9 @@ class Sink:
         self.name = name
         self.history = history
         self.first = array("q", [-1]) * len(history.state)
+        self.first_at = array("q", [0]) * len(history.state)
+        self.times = array("q")     # of every delivery, in microseconds
+        self.repeats = []           # (when it was there first, when again)
         self.lines = 0
         self.counts = dict.fromkeys(
             ("delivered", "repeated", "lost", "ghosts", "disorder", "differs"), 0)
@@ -148,10 +153,11 @@ class Sink:
         if what != "repeated" and len(self.examples) < EXAMPLES:
             self.examples.append(f"{self.name}: {what}: {detail}")
 
-    def take(self, tenant, key, key_sha256, payload, session, detail):
+    def take(self, tenant, key, key_sha256, payload, session, detail, at=0):
         """Counts one delivery; session is None where the sink does not say."""
         history = self.history
         self.lines += 1
+        self.times.append(at)
         digest = print_of(payload)
         row = history.by_key.get(key_print(tenant, key_sha256 or sha256(key)))
         if row is None:
@@ -161,8 +167,10 @@ class Sink:
             return
         if self.first[row] >= 0:
             self.note("repeated", detail)
+            self.repeats.append((self.first_at[row], at))
         else:
             self.first[row] = self.lines
+            self.first_at[row] = at
             self.counts["delivered"] += 1
         names = history.names[history.session[row]]
         if digest != history.payload[row] or session not in (None, names[1]):
@@ -189,6 +197,20 @@ class Sink:
             earliest = min(earliest, self.history.end[row])
 
 
+def read_dead(arguments):
+    """{sink: keys of its dead letters}, from "FILE" (of every sink) and "SINK=FILE"."""
+    dead = {sink: set() for sink in SINKS}
+    for argument in arguments:
+        sink, _, path = argument.partition("=")
+        if sink in SINKS:
+            dead[sink] |= read_keys(path)
+        else:
+            keys = read_keys(argument)
+            for name in SINKS:
+                dead[name] |= keys
+    return dead
+
+
 def read_written(paths):
     history = History()
     for path in paths:
@@ -201,7 +223,7 @@ def read_somabrain(path, history):
     sink = Sink("somabrain", history)
     for line in lines_of(path):
         sink.take(line["tenant"], line["key"], line.get("key_sha256"), line["value"],
-                  line["session"], f"line {line['seq']}")
+                  line["session"], f"line {line['seq']}", line.get("at", 0))
     return sink
 
 
@@ -246,7 +268,7 @@ def read_kafka(path, history):
         if partitions.setdefault(line["key"], line["partition"]) != line["partition"]:
             sink.note("disorder", f"{where}: session in two partitions")
         sink.take(event["tenant"], event.get("idempotency_key", ""), None, event.get("payload"),
-                  event["session_id"], where)
+                  event["session_id"], where, 1000 * int(line.get("timestamp", 0)))
     return sink
 
 
@@ -272,7 +294,7 @@ def main():
     parser.add_argument("--somabrain")
     parser.add_argument("--kafka")
     parser.add_argument("--kept")
-    parser.add_argument("--dead")
+    parser.add_argument("--dead", action="append", default=[])
     parser.add_argument("--no-repeats", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -284,9 +306,9 @@ def main():
         sinks.append(read_somabrain(options.somabrain, history))
     if options.kafka:
         sinks.append(read_kafka(options.kafka, history))
-    dead = read_keys(options.dead) if options.dead else set()
+    dead = read_dead(options.dead)
     for sink in sinks:
-        sink.finish(dead)
+        sink.finish(dead[sink.name])
     if options.json:
         print(json.dumps({"written": sum(state == ACKED for state in history.state),
                           "unknown": sum(state == UNKNOWN for state in history.state),

@@ -64,6 +64,14 @@ class CheckHistory(unittest.TestCase):
                                     files=[("--dead", ["a/b\tk2"])]),
                          (0, {"delivered": 1}))
 
+    def test_a_dead_letter_of_another_sink_is_lost(self):
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
+            file.write("a/b\tk2\n")
+            file.flush()
+            args = ([written(1), written(2)], [delivered(1)])
+            self.assertEqual(self.check(*args, options=["--dead", "somabrain=" + file.name])[0], 0)
+            self.assertEqual(self.check(*args, options=["--dead", "kafka=" + file.name])[0], 1)
+
     def test_an_unknown_row_is_a_ghost(self):
         self.assertEqual(self.check([written(1)], [delivered(1), delivered(7)]),
                          (1, {"delivered": 1, "ghosts": 1}))

@@ -10,49 +10,51 @@
  * (the connection broke: committed or not), "failed" (refused), or
  * "rolledback".  A line is in the file before its connection goes on.
  *
- * Rows come from a file of conversation turns (one JSON object a line with
- * conversation, session, date_time, turn, speaker, text) or are made up.
+ * Which rows are rolled back, are written beside a savepoint that is, go in
+ * two phases, or are committed late, depends on seed and row alone.  What is
+ * undone with a savepoint is in no line: who delivers it has invented it.
  */
 #include <getopt.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <json-c/json.h>
 #include <libpq-fe.h>
 
 #include "text.h"
+#include "writer.h"
 
 #define LINE_BYTES_MAX ((size_t) 16 * 1024 * 1024)
 
-typedef struct Row
+/* How a row is written; the places of Writer.percent. */
+typedef enum Manner
 {
-	char *tenant;
-	char *session;
-	char *payload;
-} Row;
+	MANNER_ROLLBACK,
+	MANNER_SAVEPOINT, /* after another row that a savepoint undoes */
+	MANNER_TWO_PHASE, /* every fourth of these is rolled back in the end */
+	MANNER_LATE,	  /* committed after a while */
+	MANNER_PLAIN	  /* what is left of 100 % */
+} Manner;
 
 typedef struct Writer
 {
 	const char	   *conninfo;
 	const char	   *input;
 	const char	   *log_path;
-	const char	   *run; /* makes made-up ids of this run unique */
+	RowPlan			plan;
 	int				connections;
-	int				tenants;  /* of made-up rows */
-	int				sessions; /* a tenant has, of made-up rows */
-	int				payload_bytes;
-	int				rollback_percent;
+	double			percent[MANNER_PLAIN];
+	double			late_s;		/* the longest that a late commit waits */
 	int				patience_s; /* how long a lost server is waited for */
 	double			rate;		/* rows a second, 0: as fast as they go */
 	double			seconds;	/* spreads all rows over this time */
+	double			until;		/* no further row is begun so long after the start; 0: all are */
 	bool			retries;	/* an unknown outcome is asked for again with the same key */
-	Row			   *rows;
-	long			n;
-	long			size;
+	Rows			rows;
 	long			next; /* the first row that no connection took */
 	long			events;
 	long			count[4]; /* by State */
@@ -71,8 +73,8 @@ typedef enum State
 
 static const char *const state_names[] = {"acked", "unknown", "failed", "rolledback"};
 
-static void
-die(const char *what, const char *detail)
+void
+smem_die(const char *what, const char *detail)
 {
 	fprintf(stderr, "writer: %s: %s\n", what, detail);
 	exit(1);
@@ -96,172 +98,7 @@ pause_for(double seconds)
 		nanosleep(&left, NULL);
 }
 
-static Row *
-add_row(Writer *writer)
-{
-	if (writer->n == writer->size)
-	{
-		writer->size = writer->size ? writer->size * 2 : 1024;
-		writer->rows = realloc(writer->rows, (size_t) writer->size * sizeof(Row));
-		if (writer->rows == NULL)
-			die("out of memory", "rows");
-	}
-	return &writer->rows[writer->n++];
-}
-
-/* --- rows from a conversation ------------------------------------------- */
-
-typedef struct Reader
-{
-	char conversation[200];
-	char session[200];
-	char first_speaker[200]; /* of the conversation: the user */
-	long place;				 /* of the turn in its session, from 0 */
-} Reader;
-
-static const char *
-member(struct json_object *turn, const char *name)
-{
-	struct json_object *value = NULL;
-
-	json_object_object_get_ex(turn, name, &value);
-	return value ? json_object_get_string(value) : "";
-}
-
-/* "1:56 pm on 8 May, 2023" plus the turn's place, as ISO 8601; false for another form. */
-static bool
-format_time(const char *text, long place, char *iso, size_t size)
-{
-	struct tm	tm = {0};
-	time_t		at;
-	const char *end = strptime(text, "%I:%M %p on %d %B, %Y", &tm);
-
-	if (end == NULL || *end != '\0')
-		return false;
-	at = timegm(&tm) + place;
-	gmtime_r(&at, &tm);
-	strftime(iso, size, "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return true;
-}
-
-static void
-follow_session(Reader *reader, struct json_object *turn)
-{
-	const char *conversation = member(turn, "conversation");
-	const char *session = member(turn, "session");
-
-	reader->place++;
-	if (strcmp(reader->conversation, conversation) != 0)
-	{
-		snprintf(reader->first_speaker, sizeof(reader->first_speaker), "%s",
-				 member(turn, "speaker"));
-		reader->place = 0;
-	}
-	if (strcmp(reader->session, session) != 0)
-		reader->place = 0;
-	snprintf(reader->conversation, sizeof(reader->conversation), "%s", conversation);
-	snprintf(reader->session, sizeof(reader->session), "%s", session);
-}
-
-static void
-put_text(struct json_object *object, const char *name, const char *text)
-{
-	json_object_object_add(object, name, json_object_new_string(text));
-}
-
-static void
-take_turn(Writer *writer, Reader *reader, struct json_object *turn)
-{
-	struct json_object *payload = json_object_new_object();
-	struct json_object *metadata = json_object_new_object();
-	Row				   *row = add_row(writer);
-	const char		   *speaker = member(turn, "speaker");
-	char				text[512];
-
-	follow_session(reader, turn);
-	row->tenant = strdup(reader->conversation);
-	snprintf(text, sizeof(text), "%s-%s", reader->conversation, reader->session);
-	row->session = strdup(text);
-	put_text(payload, "type", "message");
-	put_text(payload, "role", strcmp(speaker, reader->first_speaker) == 0 ? "user" : "assistant");
-	put_text(payload, "content", member(turn, "text"));
-	put_text(payload, "id", member(turn, "turn"));
-	put_text(payload, "tenant", row->tenant);
-	put_text(payload, "session_id", row->session);
-	if (format_time(member(turn, "date_time"), reader->place, text, sizeof(text)))
-		put_text(metadata, "timestamp", text);
-	put_text(metadata, "speaker", speaker);
-	json_object_object_add(payload, "metadata", metadata);
-	row->payload = strdup(json_object_to_json_string_ext(
-		payload, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(payload);
-}
-
-static void
-read_conversation(Writer *writer)
-{
-	FILE  *file = fopen(writer->input, "r");
-	Reader reader = {.place = -1};
-	char  *line = NULL;
-	size_t size = 0;
-
-	if (file == NULL)
-		die("could not open", writer->input);
-	while (getline(&line, &size, file) > 0)
-	{
-		struct json_object *turn = json_tokener_parse(line);
-
-		if (!json_object_is_type(turn, json_type_object))
-			die("a line is not a JSON object", writer->input);
-		if (member(turn, "text")[0] != '\0')
-			take_turn(writer, &reader, turn);
-		json_object_put(turn);
-	}
-	free(line);
-	fclose(file);
-}
-
-/* --- made-up rows -------------------------------------------------------- */
-
-/* Varied on purpose: escapes, other scripts, numbers whose spelling counts. */
-static void
-make_rows(Writer *writer, long n)
-{
-	static const char *const flavours[] = {"plain",
-										   "quote \\\" backslash \\\\ slash /",
-										   "na\\u00efve \xe2\x82\xac \xe6\x97\xa5\xe6\x9c\xac",
-										   "tab\\tnewline\\nend",
-										   "\xf0\x9f\x98\x80 \\ud83d\\ude00",
-										   "{\\\"not\\\": \\\"json\\\"}"};
-	char					*text = malloc((size_t) writer->payload_bytes + 1024);
-	char					*pad = malloc((size_t) writer->payload_bytes + 1);
-	long					 i;
-
-	memset(pad, 'x', (size_t) writer->payload_bytes);
-	pad[writer->payload_bytes] = '\0';
-	for (i = 0; i < n; i++)
-	{
-		Row *row = add_row(writer);
-		char name[64];
-
-		snprintf(name, sizeof(name), "t%ld", i % writer->tenants);
-		row->tenant = strdup(name);
-		snprintf(name, sizeof(name), "s%ld", i / writer->tenants % writer->sessions);
-		row->session = strdup(name);
-		sprintf(
-			text,
-			"{\"type\":\"message\",\"role\":\"%s\",\"id\":\"%s-%ld\",\"tenant\":\"%s\","
-			"\"session_id\":\"%s\",\"content\":\"%s %ld %s\",\"figures\":[%ld,1.50,-0.0,1e2,%ld.25],"
-			"\"metadata\":{\"timestamp\":%ld}}",
-			i % 2 ? "assistant" : "user", writer->run, i, row->tenant, row->session,
-			flavours[i % 6], i, pad, i, i, 1700000000 + i);
-		row->payload = strdup(text);
-	}
-	free(text);
-	free(pad);
-}
-
-/* --- writing ------------------------------------------------------------- */
+/* --- the next row -------------------------------------------------------- */
 
 typedef struct Call
 {
@@ -274,27 +111,52 @@ typedef struct Call
 	bool	   deduplicated;
 } Call;
 
+static Manner
+manner_of(const Writer *writer, long n)
+{
+	double dice = (double) (smem_mix(writer->plan.seed + 2, (uint64_t) n) % 10000) / 100.0;
+	int	   manner;
+
+	for (manner = 0; manner < MANNER_PLAIN; manner++)
+	{
+		if (dice < writer->percent[manner])
+			break;
+		dice -= writer->percent[manner];
+	}
+	return (Manner) manner;
+}
+
+/* Waits for a row's time; false when the writer's time is over before it. */
+static bool
+wait_until_due(const Writer *writer, long n)
+{
+	double due = 0;
+
+	if (writer->rate > 0)
+		due = writer->started + (double) n / writer->rate;
+	else if (writer->seconds > 0)
+		due = writer->started + (double) n * writer->seconds / (double) writer->rows.n;
+	if (writer->until > 0 &&
+		(due > seconds_now() ? due : seconds_now()) > writer->started + writer->until)
+		return false;
+	pause_for(due - seconds_now());
+	return true;
+}
+
 /* Takes the next row and waits until it is due; false when there is none. */
 static bool
 take_row(Writer *writer, Call *call)
 {
-	double due = 0;
-
 	memset(call, 0, sizeof(*call));
 	pthread_mutex_lock(&writer->lock);
 	call->n = writer->next;
-	if (writer->next < writer->n)
+	if (writer->next < writer->rows.n)
 		writer->next++;
 	pthread_mutex_unlock(&writer->lock);
-	if (call->n >= writer->n)
+	if (call->n >= writer->rows.n || !wait_until_due(writer, call->n))
 		return false;
-	if (writer->rate > 0)
-		due = writer->started + (double) call->n / writer->rate;
-	else if (writer->seconds > 0)
-		due = writer->started + (double) call->n * writer->seconds / (double) writer->n;
-	pause_for(due - seconds_now());
 	pthread_mutex_lock(&writer->lock);
-	call->row = &writer->rows[call->n];
+	call->row = &writer->rows.row[call->n];
 	call->begin = ++writer->events;
 	pthread_mutex_unlock(&writer->lock);
 	return true;
@@ -321,21 +183,55 @@ log_call(Writer *writer, const Call *call, SmemBuf *line)
 	pthread_mutex_unlock(&writer->lock);
 }
 
-/* Connects anew, for as long as the writer is patient. */
-static bool
-reconnect(Writer *writer, PGconn **conn)
+/* --- writing ------------------------------------------------------------- */
+
+/* Connects anew where the connection is lost, for as long as the writer is patient. */
+static void
+stay_connected(const Writer *writer, PGconn **conn)
 {
 	double end = seconds_now() + writer->patience_s;
 
-	do
+	while (PQstatus(*conn) != CONNECTION_OK)
 	{
+		if (seconds_now() > end)
+			smem_die("could not connect", PQerrorMessage(*conn));
 		PQfinish(*conn);
 		*conn = PQconnectdb(writer->conninfo);
-		if (PQstatus(*conn) == CONNECTION_OK)
-			return true;
-		pause_for(0.1);
-	} while (seconds_now() < end);
-	return false;
+		if (PQstatus(*conn) != CONNECTION_OK)
+			pause_for(0.1);
+	}
+}
+
+/* What an answer without rows or the word that was hoped for means. */
+static State
+state_of_failure(PGconn *conn, const PGresult *result, long n)
+{
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+	if (PQstatus(conn) == CONNECTION_BAD)
+		return STATE_UNKNOWN;
+	fprintf(stderr, "writer: row %ld: %s", n, PQerrorMessage(conn));
+	/* A dying server may say so after it committed, or say nothing. */
+	return !sqlstate || strncmp(sqlstate, "57P", 3) == 0 ? STATE_UNKNOWN : STATE_FAILED;
+}
+
+/* Runs a command that returns no rows; sqlstate, where wanted, gets 6 bytes. */
+static State
+run_command(PGconn *conn, const char *sql, long n, char *sqlstate)
+{
+	PGresult   *result = PQexec(conn, sql);
+	const char *found = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	State		state = STATE_ACKED;
+
+	/* COMMIT of a transaction that failed says ROLLBACK, and that without an error. */
+	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		state = state_of_failure(conn, result, n);
+	else if (strcmp(sql, "COMMIT") == 0 && strcmp(PQcmdStatus(result), "COMMIT") != 0)
+		state = STATE_FAILED;
+	if (sqlstate)
+		snprintf(sqlstate, 6, "%s", found ? found : "");
+	PQclear(result);
+	return state;
 }
 
 static void
@@ -347,27 +243,18 @@ read_receipt(Call *call, const PGresult *result)
 }
 
 static State
-write_row(PGconn *conn, Call *call)
+write_payload(PGconn *conn, Call *call, const char *payload)
 {
-	const char *values[] = {call->row->payload};
-	PGresult   *result = PQexecParams(conn,
-									  "SELECT id, idempotency_key, deduplicated"
-										" FROM somamem.memory_write($1::jsonb)",
-									  1, NULL, values, NULL, NULL, 0);
-	State		state = STATE_ACKED;
+	PGresult *result = PQexecParams(conn,
+									"SELECT id, idempotency_key, deduplicated"
+									" FROM somamem.memory_write($1::jsonb)",
+									1, NULL, &payload, NULL, NULL, 0);
+	State	  state = STATE_ACKED;
 
 	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1)
 		read_receipt(call, result);
-	else if (PQstatus(conn) == CONNECTION_BAD)
-		state = STATE_UNKNOWN;
 	else
-	{
-		const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-
-		/* A dying server may say so after it committed, or say nothing. */
-		state = !sqlstate || strncmp(sqlstate, "57P", 3) == 0 ? STATE_UNKNOWN : STATE_FAILED;
-		fprintf(stderr, "writer: row %ld: %s", call->n, PQerrorMessage(conn));
-	}
+		state = state_of_failure(conn, result, call->n);
 	PQclear(result);
 	return state;
 }
@@ -377,38 +264,153 @@ write_and_roll_back(PGconn *conn, Call *call)
 {
 	State state;
 
-	PQclear(PQexec(conn, "BEGIN"));
-	state = write_row(conn, call);
-	PQclear(PQexec(conn, "ROLLBACK"));
+	run_command(conn, "BEGIN", call->n, NULL);
+	state = write_payload(conn, call, call->row->payload);
+	run_command(conn, "ROLLBACK", call->n, NULL);
 	/* Whatever became of the connection, it was never committed. */
 	return state == STATE_FAILED ? STATE_FAILED : STATE_ROLLEDBACK;
+}
+
+/* The row's payload with a content of its own, and so another key. */
+static char *
+undone_payload(const Call *call)
+{
+	const char *rest = strstr(call->row->payload, "\"id\":\"");
+	char	   *payload = malloc(strlen(call->row->payload) + 64);
+
+	if (payload == NULL)
+		smem_die("out of memory", "a payload");
+	if (rest == NULL)
+		strcpy(payload, "{\"type\":\"message\",\"role\":\"user\",\"content\":\"undone\"}");
+	else
+		sprintf(payload, "%.*s\"id\":\"undone-%s", (int) (rest - call->row->payload),
+				call->row->payload, rest + strlen("\"id\":\""));
+	return payload;
+}
+
+/* The caller begins and ends the transaction. */
+static State
+write_beside_undone(PGconn *conn, Call *call)
+{
+	char *undone = undone_payload(call);
+	State state = run_command(conn, "SAVEPOINT s", call->n, NULL);
+
+	if (state == STATE_ACKED)
+		state = write_payload(conn, call, undone);
+	call->id[0] = call->key[0] = '\0'; /* the other row's */
+	if (state == STATE_ACKED)
+		state = run_command(conn, "ROLLBACK TO s", call->n, NULL);
+	if (state == STATE_ACKED)
+		state = write_payload(conn, call, call->row->payload);
+	free(undone);
+	return state;
+}
+
+static State
+write_in_transaction(const Writer *writer, PGconn *conn, Call *call, Manner manner)
+{
+	uint64_t dice = smem_mix(writer->plan.seed + 3, (uint64_t) call->n);
+	State	 state = run_command(conn, "BEGIN", call->n, NULL);
+
+	if (state == STATE_ACKED && manner == MANNER_SAVEPOINT)
+		state = write_beside_undone(conn, call);
+	else if (state == STATE_ACKED)
+		state = write_payload(conn, call, call->row->payload);
+	if (state == STATE_ACKED && manner == MANNER_LATE)
+		pause_for(writer->late_s * (double) (dice % 1000) / 1000);
+	if (state == STATE_ACKED)
+		return run_command(conn, "COMMIT", call->n, NULL);
+	run_command(conn, "ROLLBACK", call->n, NULL);
+	return state;
+}
+
+/*
+ * Ends a prepared transaction, over any number of connections.
+ *
+ * After a lost answer, "no such transaction" says that it is done, or that it
+ * never was prepared; both end the matter.
+ */
+static State
+end_prepared(const Writer *writer, PGconn **conn, const Call *call, const char *command, bool asked)
+{
+	for (;; asked = true)
+	{
+		char  sqlstate[6];
+		State state = run_command(*conn, command, call->n, sqlstate);
+
+		if (state == STATE_ACKED || (asked && strcmp(sqlstate, "42704") == 0))
+			return STATE_ACKED;
+		if (state == STATE_FAILED)
+			return STATE_FAILED;
+		stay_connected(writer, conn);
+	}
+}
+
+static State
+write_in_two_phases(const Writer *writer, PGconn **conn, Call *call, int attempt)
+{
+	bool  rolls_back = smem_mix(writer->plan.seed + 4, (uint64_t) call->n) % 4 == 0;
+	char  gid[200];
+	char  command[256];
+	State state = run_command(*conn, "BEGIN", call->n, NULL);
+
+	snprintf(gid, sizeof(gid), "%s-%ld-%d", writer->plan.run, call->n, attempt);
+	if (state == STATE_ACKED)
+		state = write_payload(*conn, call, call->row->payload);
+	if (state != STATE_ACKED)
+	{
+		run_command(*conn, "ROLLBACK", call->n, NULL);
+		return state;
+	}
+	snprintf(command, sizeof(command), "PREPARE TRANSACTION '%s'", gid);
+	state = run_command(*conn, command, call->n, NULL);
+	if (state == STATE_FAILED)
+		return state;
+	stay_connected(writer, conn);
+	if (state == STATE_UNKNOWN || rolls_back)
+	{
+		snprintf(command, sizeof(command), "ROLLBACK PREPARED '%s'", gid);
+		if (end_prepared(writer, conn, call, command, state == STATE_UNKNOWN) == STATE_FAILED)
+			return STATE_FAILED;
+		return rolls_back ? STATE_ROLLEDBACK : STATE_UNKNOWN;
+	}
+	snprintf(command, sizeof(command), "COMMIT PREPARED '%s'", gid);
+	return end_prepared(writer, conn, call, command, false);
+}
+
+static State
+write_row(const Writer *writer, PGconn **conn, Call *call, int attempt)
+{
+	Manner manner = manner_of(writer, call->n);
+
+	if (manner == MANNER_ROLLBACK)
+		return write_and_roll_back(*conn, call);
+	if (manner == MANNER_TWO_PHASE)
+		return write_in_two_phases(writer, conn, call, attempt);
+	if (manner == MANNER_PLAIN)
+		return write_payload(*conn, call, call->row->payload);
+	return write_in_transaction(writer, *conn, call, manner);
 }
 
 static void *
 run_connection(void *arg)
 {
-	Writer	*writer = arg;
-	PGconn	*conn = PQconnectdb(writer->conninfo);
-	unsigned dice = (unsigned) (uintptr_t) &conn;
-	SmemBuf	 line;
-	Call	 call;
+	Writer *writer = arg;
+	PGconn *conn = PQconnectdb(writer->conninfo);
+	SmemBuf line;
+	Call	call;
 
 	smem_buf_init(&line, LINE_BYTES_MAX);
-	if (PQstatus(conn) != CONNECTION_OK && !reconnect(writer, &conn))
-		die("could not connect", PQerrorMessage(conn));
+	stay_connected(writer, &conn);
 	while (take_row(writer, &call))
 	{
-		if (rand_r(&dice) % 100 < writer->rollback_percent)
-			call.state = write_and_roll_back(conn, &call);
-		else
-			do
-			{
-				call.state = write_row(conn, &call);
-				if (PQstatus(conn) == CONNECTION_BAD && !reconnect(writer, &conn))
-					die("could not connect again", PQerrorMessage(conn));
-			} while (call.state == STATE_UNKNOWN && writer->retries);
-		if (PQstatus(conn) == CONNECTION_BAD && !reconnect(writer, &conn))
-			die("could not connect again", PQerrorMessage(conn));
+		int attempt = 0;
+
+		do
+		{
+			call.state = write_row(writer, &conn, &call, attempt++);
+			stay_connected(writer, &conn);
+		} while (call.state == STATE_UNKNOWN && writer->retries);
 		log_call(writer, &call, &line);
 	}
 	smem_buf_free(&line);
@@ -426,21 +428,64 @@ run(Writer *writer)
 	writer->started = seconds_now();
 	for (i = 0; i < writer->connections; i++)
 		if (pthread_create(&threads[i], NULL, run_connection, writer) != 0)
-			die("could not start", "a thread");
+			smem_die("could not start", "a thread");
 	for (i = 0; i < writer->connections; i++)
 		pthread_join(threads[i], NULL);
 	free(threads);
 }
 
+/* --- options ------------------------------------------------------------- */
+
 static void
 usage(void)
 {
-	fputs(
-		"usage: writer -d CONNINFO -l LOG (-i CONVERSATION | -n ROWS) [-c CONNECTIONS]\n"
-		"              [-s SECONDS | -R ROWS_PER_SECOND] [-r] [-x ROLLBACK_PERCENT] [-w PATIENCE_S]\n"
-		"              [-T TENANTS] [-S SESSIONS_PER_TENANT] [-p PAYLOAD_BYTES] [-u RUN]\n",
-		stderr);
+	fputs("usage: writer -d CONNINFO -l LOG (-i CONVERSATION | -n ROWS) [-c CONNECTIONS]\n"
+		  "              [-s SECONDS | -R ROWS_PER_SECOND] [-t SECONDS] [-r] [-w PATIENCE_S]\n"
+		  "              [-x ROLLBACK_PERCENT] [-v SAVEPOINT_PERCENT] [-2 TWO_PHASE_PERCENT]\n"
+		  "              [-L LATE_PERCENT] [-h LATE_SECONDS] [-u RUN] [-T TENANTS] [-z ZIPF]\n"
+		  "              [-S SESSIONS_PER_TENANT] [-p PAYLOAD_BYTES] [-e SEED]\n",
+		  stderr);
 	exit(2);
+}
+
+/* Options that say how rows are written; false for any other. */
+static bool
+take_manner(Writer *writer, int option, const char *value)
+{
+	if (option == 'x')
+		writer->percent[MANNER_ROLLBACK] = atof(value);
+	else if (option == 'v')
+		writer->percent[MANNER_SAVEPOINT] = atof(value);
+	else if (option == '2')
+		writer->percent[MANNER_TWO_PHASE] = atof(value);
+	else if (option == 'L')
+		writer->percent[MANNER_LATE] = atof(value);
+	else if (option == 'h')
+		writer->late_s = atof(value);
+	else
+		return false;
+	return true;
+}
+
+/* Options of made-up rows; false for any other. */
+static bool
+take_plan(RowPlan *plan, int option, const char *value)
+{
+	if (option == 'T')
+		plan->tenants = atoi(value);
+	else if (option == 'S')
+		plan->sessions = atoi(value);
+	else if (option == 'p')
+		plan->payload_bytes = atoi(value);
+	else if (option == 'u')
+		plan->run = value;
+	else if (option == 'z')
+		plan->zipf = atof(value);
+	else if (option == 'e')
+		plan->seed = strtoull(value, NULL, 10);
+	else
+		return false;
+	return true;
 }
 
 static long
@@ -449,7 +494,7 @@ read_options(Writer *writer, int argc, char **argv)
 	long made_up = 0;
 	int	 option;
 
-	while ((option = getopt(argc, argv, "d:l:i:n:c:s:R:rx:w:T:S:p:u:")) >= 0)
+	while ((option = getopt(argc, argv, "d:l:i:n:c:s:R:t:rw:x:v:2:L:h:T:S:p:u:z:e:")) >= 0)
 	{
 		if (option == 'd')
 			writer->conninfo = optarg;
@@ -465,25 +510,18 @@ read_options(Writer *writer, int argc, char **argv)
 			writer->seconds = atof(optarg);
 		else if (option == 'R')
 			writer->rate = atof(optarg);
+		else if (option == 't')
+			writer->until = atof(optarg);
 		else if (option == 'r')
 			writer->retries = true;
-		else if (option == 'x')
-			writer->rollback_percent = atoi(optarg);
 		else if (option == 'w')
 			writer->patience_s = atoi(optarg);
-		else if (option == 'T')
-			writer->tenants = atoi(optarg);
-		else if (option == 'S')
-			writer->sessions = atoi(optarg);
-		else if (option == 'p')
-			writer->payload_bytes = atoi(optarg);
-		else if (option == 'u')
-			writer->run = optarg;
-		else
+		else if (!take_manner(writer, option, optarg) && !take_plan(&writer->plan, option, optarg))
 			usage();
 	}
 	if (writer->conninfo == NULL || writer->log_path == NULL || writer->connections < 1 ||
-		writer->tenants < 1 || writer->sessions < 1 || (writer->input == NULL) == (made_up == 0))
+		writer->plan.tenants < 1 || writer->plan.sessions < 1 ||
+		(writer->input == NULL) == (made_up == 0))
 		usage();
 	return made_up;
 }
@@ -491,27 +529,24 @@ read_options(Writer *writer, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	Writer writer = {.connections = 1,
-					 .tenants = 4,
-					 .sessions = 5,
-					 .payload_bytes = 100,
-					 .patience_s = 60,
-					 .run = "m"};
-	long   made_up = read_options(&writer, argc, argv);
-	double took;
+	RowPlan plan = {.run = "m", .tenants = 4, .sessions = 5, .payload_bytes = 100, .seed = 1};
+	Writer	writer = {.connections = 1, .patience_s = 60, .late_s = 5, .plan = plan};
+	long	made_up = read_options(&writer, argc, argv);
+	double	took;
 
 	if (writer.input)
-		read_conversation(&writer);
+		smem_rows_read(&writer.rows, writer.input);
 	else
-		make_rows(&writer, made_up);
+		smem_rows_make(&writer.rows, &writer.plan, made_up);
 	writer.log = fopen(writer.log_path, "a");
 	if (writer.log == NULL)
-		die("could not open", writer.log_path);
+		smem_die("could not open", writer.log_path);
 	run(&writer);
 	took = seconds_now() - writer.started;
 	printf(
 		"rows %ld acked %ld unknown %ld failed %ld rolledback %ld seconds %.2f rows_per_s %.0f\n",
-		writer.n, writer.count[STATE_ACKED], writer.count[STATE_UNKNOWN],
-		writer.count[STATE_FAILED], writer.count[STATE_ROLLEDBACK], took, (double) writer.n / took);
+		writer.rows.n, writer.count[STATE_ACKED], writer.count[STATE_UNKNOWN],
+		writer.count[STATE_FAILED], writer.count[STATE_ROLLEDBACK], took,
+		(double) writer.rows.n / took);
 	return writer.count[STATE_FAILED] > 0;
 }

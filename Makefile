@@ -6,6 +6,7 @@
 #   make test       install what is missing, run every test
 #   make unit       unit tests of core and courier, plain and sanitized
 #   make fuzz       fuzz targets of core and courier, SECONDS=60 each
+#   make chaos      random faults under load: SECONDS=120 SEED=1 EXACTLY_ONCE=
 #   make bench      the table of docs/performance.md
 #   make format     clang-format over src and test
 
@@ -22,7 +23,7 @@ PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wn
 SHLIB_LINK = build/core/libsmemcore.a
 EXTRA_CLEAN = build sql/somamem--$(SMEM_VERSION).sql
 
-BUILD_GOALS := $(filter-out demo test unit fuzz bench format stage,$(or $(MAKECMDGOALS),all))
+BUILD_GOALS := $(filter-out demo test unit fuzz chaos bench format stage,$(or $(MAKECMDGOALS),all))
 
 ifneq ($(BUILD_GOALS),)
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -78,7 +79,7 @@ endif
 
 # --- commands ----------------------------------------------------------------
 
-.PHONY: stage demo test unit fuzz bench format tools
+.PHONY: stage demo test unit fuzz chaos bench format tools
 
 # A PostgreSQL of our own in build/stage, with the extension in it; the system's stays as it is.
 stage:
@@ -101,6 +102,12 @@ unit:
 
 fuzz:
 	@test/fuzz/run $(or $(SECONDS),60)
+
+chaos:
+	@test/setup/install.sh test
+	@test/setup/stage.sh
+	@$(MAKE) -s -C test/standin
+	@EXACTLY_ONCE=$(EXACTLY_ONCE) test/chaos/run $(or $(SECONDS),120) $(or $(SEED),1)
 
 bench:
 	@test/setup/install.sh test

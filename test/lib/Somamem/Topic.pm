@@ -26,14 +26,15 @@ sub bootstrap { my ($self) = @_; return $self->{bootstrap}; }
 
 sub name { my ($self) = @_; return $self->{name}; }
 
-# Copies the whole topic into a file, a JSON object a line; returns its path.
+# Copies the whole topic into a file, a JSON object a line; returns its path.  With committed => 1
+# only what a read_committed consumer sees.
 sub dump
 {
-	my ($self) = @_;
+	my ($self, %option) = @_;
 	my $path = Somamem::scratch('topic.jsonl');
 	my $err = '';
 
-	IPC::Run::run([ Somamem::tool('kafkadump'), '-b', $self->{bootstrap}, $self->{name} ],
+	IPC::Run::run([ Somamem::tool('kafkadump'), '-b', $self->{bootstrap}, ($option{committed} ? '-c' : ()), $self->{name} ],
 		'<', \undef, '>', $path, '2>', \$err)
 		or croak "could not read a topic: $err";
 	return $path;

@@ -38,12 +38,13 @@ my $slowest_drop = 0;
 # fault's dice; begin returns false where the fault cannot be now.  out: sinks that get nothing
 # while it lasts.  kill: answers may be lost by a death at these sinks, and rows sent again.
 # mute: answers of these sinks are lost though their rows were taken.  apart: faults of one name here
-# are never there together.
+# are never there together.  silence: seconds for which the sink asked beyond its end.  least: seconds
+# that requests under way go on unanswered (the courier's own patience), however soon it ends.
 
 my @both = qw(somabrain kafka);
 my @faults = (
 	(map { process_fault("courier of $_ killed", 5, $_, 'courier_pid', 'KILL') } @both),
-	(map { process_fault("shipper of $_ killed", 2, $_, 'pid', 'KILL') } @both),
+	(map { shipper_fault("shipper of $_ killed", 2, $_) } @both),
 	(map { process_fault("shipper of $_ terminated", 2, $_, 'pid', 'TERM') } @both),
 	{ name => 'launcher terminated', weight => 2, begin => sub { return end_worker('database IS NULL', 'pid', 'TERM'); } },
 	{ name => 'postmaster killed', weight => 4, out => \@both, kill => \@both, begin => sub { kill_postmaster($node); return start_server(); } },
@@ -51,7 +52,7 @@ my @faults = (
 	{ name => 'server stopped in order', weight => 1, out => \@both, kill => \@both, begin => sub { return restart_server('fast'); } },
 	{ name => 'other settings', weight => 5, begin => \&change_settings },
 	brain_fault('SomaBrain down', 3, [1, 6], 1, mode => 'down'),
-	brain_fault('SomaBrain hangs', 2, [1, 8], 1, mode => 'hang'),
+	brain_fault('SomaBrain hangs', 2, [1, 8], 1, mode => 'hang', least => 5),
 	brain_fault('SomaBrain says 503, Retry-After', 2, [1, 3], 1, mode => 'status', status => 503, retry_after => 2),
 	brain_fault('SomaBrain says garbage', 2, [1, 4], 1, mode => 'garbage'),
 	brain_fault('SomaBrain says half of the JSON', 1, [1, 4], 1, mode => 'truncated'),
@@ -82,15 +83,29 @@ sub process_fault
 		begin => sub { return end_worker("database = 'postgres' AND sink = '$sink'", $column, $signal); } };
 }
 
+# The postmaster takes the death of a process that held shared memory for a crash: all of them end.
+sub shipper_fault
+{
+	my ($name, $weight, $sink) = @_;
+
+	return { name => $name, weight => $weight, out => \@both, kill => \@both,
+		begin => sub {
+			my $pid = worker_pid($node, $sink) or return 0;
+			kill 'KILL', $pid or return 0;
+			return poll('the server is back', sub { return !kill(0, $pid) && does('SELECT 1'); });
+		} };
+}
+
 sub brain_fault
 {
 	my ($name, $weight, $time, $total, %rule) = @_;
 	my $mute = $rule{accept} ? ['somabrain'] : undef;
+	my $least = delete $rule{least};
 
 	# Whoever is away takes the answers with it that were on their way.
 	return { name => $name, weight => $weight, seconds => $time, mute => $mute,
 		kill => ($rule{mode} eq 'down' ? ['somabrain'] : undef),
-		out => ($total ? ['somabrain'] : undef), silence => $rule{retry_after} || 0,
+		out => ($total ? ['somabrain'] : undef), silence => $rule{retry_after}, least => $least,
 		begin => sub {
 			my ($self) = @_;
 			$self->{rule} = { %rule, ($rule{tenant} ? (tenant => 't' . int($self->{dice} * 3)) : ()) };
@@ -261,7 +276,9 @@ sub log_fault
 {
 	my ($fault, $from, $to) = @_;
 
-	push @done, encode({ name => $fault->{name}, begin => int($from * 1e6), end => int(($to + ($fault->{silence} || 0)) * 1e6),
+	$to += $fault->{silence} || 0;
+	$to = $from + $fault->{least} if $to < $from + ($fault->{least} || 0);
+	push @done, encode({ name => $fault->{name}, begin => int($from * 1e6), end => int($to * 1e6),
 			map { ($_ => $fault->{$_} || []) } qw(out kill mute) });
 	return;
 }

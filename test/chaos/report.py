@@ -12,7 +12,8 @@ mute (answers are lost while the rows are taken).
 Faults that touch or overlap are one outage of a sink; its recovery lasts from
 their end to the first delivery after it.  A repeat belongs to the lost answers
 in whose time the row was first delivered, else to the first kill after that,
-else to nothing: such a one is told apart.
+else to nothing: such a one is told apart.  What the killed one had sent to a
+sink that was away may come in when the sink is back.
 Exit 1 where anything is lost, invented, out of order or changed, and where a
 sink of --exactly has repeats.
 """
@@ -49,7 +50,7 @@ def read_faults(path):
 
 
 def outages_of(faults, sink):
-    """(end, name of the fault that ended last) of each, faults that overlap taken together."""
+    """[begin, end, name of the fault that ended last] of each, faults that overlap taken together."""
     outages = []
     for fault in faults:
         if sink not in fault.out:
@@ -81,14 +82,16 @@ def recoveries(faults, sink, times):
 def blame(faults, sink, repeats):
     """{name of the cause: repeats}, the most that one kill caused, and the repeats without a cause."""
     mutes = [fault for fault in faults if sink in fault.mute]
-    kills = [fault for fault in faults if sink in fault.kill]
+    outages = outages_of(faults, sink)
+    kills = [(fault, max([fault.end] + [end for begin, end, _ in outages if begin <= fault.begin <= end]))
+             for fault in faults if sink in fault.kill]
     causes = {}
     by_kill = {}
     strange = []
     for first_at, again_at in repeats:
         cause = next((f for f in mutes if f.begin <= first_at <= f.end + SLACK_US), None)
         if cause is None:
-            cause = next((f for f in kills if f.end >= first_at - SLACK_US and f.begin <= again_at), None)
+            cause = next((f for f, end in kills if end >= first_at - SLACK_US and f.begin <= again_at), None)
             if cause is not None:
                 by_kill[cause] = by_kill.get(cause, 0) + 1
         name = cause.name if cause else "nothing known"

@@ -60,6 +60,10 @@ class Blame(unittest.TestCase):
         faults = [fault("a", 8, 12, mute=["kafka"]), fault("b", 10, 10, kill=["kafka"])]
         self.assertEqual(self.blamed(faults, [(9, 11)]), ({"a": 1}, 0, []))
 
+    def test_what_was_sent_to_a_sink_that_was_away(self):
+        faults = [fault("a", 5, 9, out=["kafka"]), fault("b", 6, 6, out=["kafka"], kill=["kafka"])]
+        self.assertEqual(self.blamed(faults, [(9.1, 9.2), (9.3, 9.4)]), ({"b": 1, "nothing known": 1}, 1, [(9.3 * S, 9.4 * S)]))
+
     def test_what_nothing_explains_is_told(self):
         self.assertEqual(self.blamed([fault("a", 20, 20, kill=["kafka"])], [(9, 11)]), ({"nothing known": 1}, 0, [(9 * S, 11 * S)]))
 

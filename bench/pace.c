@@ -5,7 +5,9 @@
  * wrote, with somamem.wait_for.  A line a row on standard output: id,
  * microseconds since the Unix epoch when the commit returned, and the same when
  * wait_for returned (0: not waited for).  A row is due at its place in the
- * pace whatever became of the one before; connections of a group take turns.
+ * pace whatever became of the one before; connections of a group take turns,
+ * and the first row is due when all connections are open.  With -u nothing is
+ * prepared, as a pool of connections by transaction asks for.
  */
 #include <getopt.h>
 #include <libpq-fe.h>
@@ -19,6 +21,12 @@
 
 #define PAYLOAD_BYTES 640
 #define SESSIONS 1000
+#define STACK_BYTES ((size_t) 256 * 1024)
+
+static const char write_sql[] = "SELECT id FROM somamem.memory_write($1::jsonb)";
+static const char wait_sql[] = "SELECT somamem.wait_for($1::bigint)";
+
+static pthread_barrier_t all_open;
 
 typedef struct Note
 {
@@ -31,11 +39,12 @@ typedef struct Group
 {
 	const char	   *conninfo;
 	bool			waits;
+	bool			unprepared;
 	int				connections;
 	double			rate;
 	long			rows;
 	long			next; /* under lock */
-	int64_t			began_us;
+	int64_t		   *began_us;
 	Note		   *notes;
 	pthread_mutex_t lock;
 	pthread_t	   *threads;
@@ -72,15 +81,22 @@ open_connection(const Group *group)
 
 	if (PQstatus(conn) != CONNECTION_OK)
 		die("could not connect", PQerrorMessage(conn));
-	PQclear(PQprepare(conn, "write", "SELECT id FROM somamem.memory_write($1::jsonb)", 0, NULL));
-	PQclear(PQprepare(conn, "wait", "SELECT somamem.wait_for($1::bigint)", 0, NULL));
+	if (!group->unprepared)
+	{
+		PQclear(PQprepare(conn, "write", write_sql, 0, NULL));
+		PQclear(PQprepare(conn, "wait", wait_sql, 0, NULL));
+	}
 	return conn;
 }
 
 static void
-run(PGconn *conn, const char *statement, const char *argument, char *answer, size_t size)
+run(const Group *group, PGconn *conn, bool waits, const char *argument, char *answer, size_t size)
 {
-	PGresult *result = PQexecPrepared(conn, statement, 1, &argument, NULL, NULL, 0);
+	const char *statement = waits ? "wait" : "write";
+	PGresult   *result =
+		  group->unprepared
+			  ? PQexecParams(conn, waits ? wait_sql : write_sql, 1, NULL, &argument, NULL, NULL, 0)
+			  : PQexecPrepared(conn, statement, 1, &argument, NULL, NULL, 0);
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1)
 		die(statement, PQerrorMessage(conn));
@@ -104,11 +120,11 @@ write_row(const Group *group, PGconn *conn, long n)
 			 "{\"channel\": \"web\", "
 			 "\"language\": \"en\", \"importance\": 0.5}, \"turn\": %ld}",
 			 n % SESSIONS, n);
-	run(conn, "write", payload, note->id, sizeof(note->id));
+	run(group, conn, false, payload, note->id, sizeof(note->id));
 	note->committed_us = now_us();
 	if (!group->waits)
 		return;
-	run(conn, "wait", note->id, answer, sizeof(answer));
+	run(group, conn, true, note->id, answer, sizeof(answer));
 	if (answer[0] != 't')
 		die("not delivered", note->id);
 	note->seen_us = now_us();
@@ -120,6 +136,9 @@ run_connection(void *arg)
 	Group  *group = arg;
 	PGconn *conn = open_connection(group);
 
+	pthread_barrier_wait(&all_open);
+	/* Between the two, main sets the time at which it begins. */
+	pthread_barrier_wait(&all_open);
 	for (;;)
 	{
 		long n;
@@ -129,17 +148,20 @@ run_connection(void *arg)
 		pthread_mutex_unlock(&group->lock);
 		if (n >= group->rows)
 			break;
-		sleep_until(group->began_us + (int64_t) ((double) n * 1e6 / group->rate));
+		sleep_until(*group->began_us + (int64_t) ((double) n * 1e6 / group->rate));
 		write_row(group, conn, n);
 	}
 	PQfinish(conn);
 	return NULL;
 }
 
-/* The first row is due when every connection should be open. */
 static void
-start(Group *group, double seconds, int64_t began_us)
+start(Group *group, double seconds, int64_t *began_us)
 {
+	pthread_attr_t attributes;
+
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, STACK_BYTES);
 	group->rows = (long) (group->rate * seconds);
 	group->began_us = began_us;
 	group->notes = calloc((size_t) group->rows + 1, sizeof(Note));
@@ -148,7 +170,7 @@ start(Group *group, double seconds, int64_t began_us)
 		die("out of memory", "");
 	pthread_mutex_init(&group->lock, NULL);
 	for (int i = 0; i < group->connections; i++)
-		if (pthread_create(&group->threads[i], NULL, run_connection, group) != 0)
+		if (pthread_create(&group->threads[i], &attributes, run_connection, group) != 0)
 			die("could not start", "a thread");
 }
 
@@ -167,12 +189,13 @@ finish(Group *group)
 int
 main(int argc, char **argv)
 {
-	Group  writers = {.connections = 4, .rate = 450};
-	Group  waiters = {.connections = 4, .rate = 50, .waits = true};
-	double seconds = 10;
-	int	   option;
+	Group	writers = {.connections = 4, .rate = 450};
+	Group	waiters = {.connections = 4, .rate = 50, .waits = true};
+	double	seconds = 10;
+	int64_t began_us = 0;
+	int		option;
 
-	while ((option = getopt(argc, argv, "d:s:c:r:C:R:")) >= 0)
+	while ((option = getopt(argc, argv, "d:s:c:r:C:R:u")) >= 0)
 	{
 		if (option == 'd')
 			writers.conninfo = waiters.conninfo = optarg;
@@ -186,14 +209,21 @@ main(int argc, char **argv)
 			waiters.connections = atoi(optarg);
 		else if (option == 'R')
 			waiters.rate = atof(optarg);
+		else if (option == 'u')
+			writers.unprepared = waiters.unprepared = true;
 		else
 			die("usage",
-				"pace -d CONNINFO [-s SECONDS] [-c WRITERS] [-r RATE] [-C WAITERS] [-R RATE]");
+				"pace -d CONNINFO [-s SECONDS] [-c WRITERS] [-r RATE] [-C WAITERS] [-R RATE] [-u]");
 	}
 	if (writers.conninfo == NULL || writers.rate < 0 || waiters.rate < 0)
 		die("no -d CONNINFO", "or a rate out of range");
-	start(&writers, seconds, now_us() + 200000);
-	start(&waiters, seconds, now_us() + 200000);
+	pthread_barrier_init(&all_open, NULL,
+						 (unsigned) (writers.connections + waiters.connections + 1));
+	start(&writers, seconds, &began_us);
+	start(&waiters, seconds, &began_us);
+	pthread_barrier_wait(&all_open);
+	began_us = now_us();
+	pthread_barrier_wait(&all_open);
 	finish(&writers);
 	finish(&waiters);
 	return 0;

@@ -110,14 +110,22 @@ class Rig:
             self.brain.wait(10)
         self.clear()
 
-    def start_server(self):
+    def start_server(self, *more):
         tool("server.sh", "start", WORK / "pg", "shared_buffers=512MB", "max_wal_size=8GB",
-             "checkpoint_timeout=30min", "log_min_messages=warning")
+             "checkpoint_timeout=30min", "log_min_messages=warning", *more)
         for line in tool("server.sh", "env", WORK / "pg").split("export ")[1:]:
             for name, value in re.findall(r"(\w+)='?([^' ]+)'?", line):
                 self.env[name] = value.replace("$PATH", self.env["PATH"])
         self.env["PATH"] = self.env["PATH"].replace(":$PATH", "")
         self.data = pathlib.Path(tool("server.sh", "where", WORK / "pg").strip()) / "data"
+
+    def restart_server(self, *more):
+        """With further settings, NAME=VALUE each, until it is restarted without."""
+        for session in self.sessions.values():
+            session.close()
+        self.sessions = {}
+        tool("server.sh", "stop", WORK / "pg")
+        self.start_server(*more)
 
     def start_kafka(self):
         folder = WORK / "kafka"

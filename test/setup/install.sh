@@ -7,12 +7,13 @@
 #
 # Does nothing, and asks no network, where everything is there.  Runs apt-get as root or
 # through sudo.  A PostgreSQL that is installed already is neither upgraded nor restarted;
-# one that is installed here gets no cluster of its own and is not started.
+# one that is installed here gets no cluster of its own and is not started, nor is PgBouncer.
 set -euo pipefail
 
 purpose=${1:-}
 pg_config=${PG_CONFIG:-pg_config}
 cluster_conf=/etc/postgresql-common/createcluster.conf
+start_policy=/usr/sbin/policy-rc.d
 hold_line='create_main_cluster = false'
 needed=()
 wanted=()
@@ -115,6 +116,7 @@ collect_test()
 	need libipc-run-perl has_perl_module IPC::Run
 	need perl has_perl_module Test::More
 	need openssl has_command openssl
+	need pgbouncer test -x /usr/sbin/pgbouncer
 	# Tests that miss these say so: the packages may have other names elsewhere.
 	find_clang
 	has_command "clang-$clang_version" || wanted+=("clang-$clang_version")
@@ -148,6 +150,24 @@ release_cluster()
 	held_back=
 }
 
+# A package may start what it installs; not here, where it serves private instances alone.
+hold_back_services()
+{
+	case " ${needed[*]} " in
+		*" pgbouncer "*) ;;
+		*) return ;;
+	esac
+	[ ! -e "$start_policy" ] || return 0
+	as_root_sh "printf '#!/bin/sh\nexit 101\n' >$start_policy && chmod 755 $start_policy"
+	services_held=yes
+}
+
+release_services()
+{
+	[ -z "${services_held:-}" ] || as_root_sh "rm -f $start_policy"
+	services_held=
+}
+
 as_root_sh()
 {
 	if [ "$(id -u)" = 0 ]; then sh -c "$1"; else sudo sh -c "$1"; fi
@@ -174,9 +194,10 @@ if ! has_command apt-get || { [ "$(id -u)" != 0 ] && ! has_command sudo; }; then
 fi
 
 log=$(mktemp)
-trap 'release_cluster; rm -f "$log"' EXIT
+trap 'release_cluster; release_services; rm -f "$log"' EXIT
 apt update >"$log" 2>&1 || true
 hold_back_cluster
+hold_back_services
 if [ ${#needed[@]} -gt 0 ] && ! install_packages "${needed[@]}"; then
 	tail -15 "$log" >&2
 	echo "install.sh: could not install: ${needed[*]}" >&2

@@ -79,27 +79,33 @@ def recoveries(faults, sink, times):
     return found
 
 
-def blame(faults, sink, repeats):
-    """{name of the cause: repeats}, the most that one kill caused, and the repeats without a cause."""
-    mutes = [fault for fault in faults if sink in fault.mute]
-    outages = outages_of(faults, sink)
-    kills = [(fault, max([fault.end] + [end for begin, end, _ in outages if begin <= fault.begin <= end]))
-             for fault in faults if sink in fault.kill]
-    causes = {}
-    by_kill = {}
-    strange = []
-    for first_at, again_at in repeats:
-        cause = next((f for f in mutes if f.begin <= first_at <= f.end + SLACK_US), None)
-        if cause is None:
-            cause = next((f for f, end in kills if end >= first_at - SLACK_US and f.begin <= again_at), None)
-            if cause is not None:
-                by_kill[cause] = by_kill.get(cause, 0) + 1
-        name = cause.name if cause else "nothing known"
-        causes[name] = causes.get(name, 0) + 1
-        if cause is None:
-            strange.append((first_at, again_at))
-    worst = max(by_kill, key=by_kill.get, default=None)
-    return causes, by_kill.get(worst, 0), strange
+class Blame:
+    """Which faults account for a sink's repeats: causes {name: repeats}; most, of one kill; muted, because of
+    answers that were lost; strange, those that nothing known accounts for."""
+
+    def __init__(self, faults, sink, repeats):
+        outages = outages_of(faults, sink)
+        self.mutes = [fault for fault in faults if sink in fault.mute]
+        self.kills = [(fault, max([fault.end] + [end for begin, end, _ in outages if begin <= fault.begin <= end]))
+                      for fault in faults if sink in fault.kill]
+        self.causes, self.muted, self.strange = {}, 0, []
+        by_kill = {}
+        for first_at, again_at in repeats:
+            mute, kill = self.cause_of(first_at, again_at)
+            name = (mute or kill).name if mute or kill else "nothing known"
+            self.causes[name] = self.causes.get(name, 0) + 1
+            if mute:
+                self.muted += 1
+            elif kill:
+                by_kill[kill] = by_kill.get(kill, 0) + 1
+            else:
+                self.strange.append((first_at, again_at))
+        self.most = max(by_kill.values(), default=0)
+
+    def cause_of(self, first_at, again_at):
+        return (next((fault for fault in self.mutes if fault.begin <= first_at <= fault.end + SLACK_US), None),
+                next((fault for fault, end in self.kills
+                      if end >= first_at - SLACK_US and fault.begin <= again_at), None))
 
 
 def percentile(values, share):
@@ -139,20 +145,25 @@ def put_history(paper, history, sinks, dead):
         paper.add(title, *(sink.counts[what] for sink in sinks))
 
 
+def per_million(sink, count):
+    return 1e6 * count / max(1, sink.counts["delivered"])
+
+
 def put_repeats(paper, faults, sinks):
-    blamed = [blame(faults, sink.name, sink.repeats) for sink in sinks]
+    blamed = [Blame(faults, sink.name, sink.repeats) for sink in sinks]
     paper.add("repeats", *(f"{sink.counts['repeated']:,}" for sink in sinks))
-    paper.add("repeats per million", *(
-        f"{1e6 * sink.counts['repeated'] / max(1, sink.counts['delivered']):,.0f}" for sink in sinks))
-    paper.add("most repeats of one kill", *(f"{most:,}" for _, most, _ in blamed))
-    for name in sorted({name for causes, _, _ in blamed for name in causes}):
-        paper.add("  after: " + name, *(f"{causes.get(name, 0):,}" for causes, _, _ in blamed))
+    paper.add("repeats per million", *(f"{per_million(sink, sink.counts['repeated']):,.0f}" for sink in sinks))
+    paper.add("  but for lost answers", *(f"{per_million(sink, sink.counts['repeated'] - of.muted):,.0f}"
+                                          for sink, of in zip(sinks, blamed)))
+    paper.add("most repeats of one kill", *(f"{of.most:,}" for of in blamed))
+    for name in sorted({name for of in blamed for name in of.causes}):
+        paper.add("  after: " + name, *(f"{of.causes.get(name, 0):,}" for of in blamed))
 
 
 def explain(faults, sinks):
     """What went on around some of the repeats that no fault accounts for."""
     for sink in sinks:
-        for first_at, again_at in blame(faults, sink.name, sink.repeats)[2][:EXAMPLES]:
+        for first_at, again_at in Blame(faults, sink.name, sink.repeats).strange[:EXAMPLES]:
             near = ["%s %.2f to %.2f" % (fault.name, (fault.begin - first_at) / 1e6, (fault.end - first_at) / 1e6)
                     for fault in faults if fault.end >= first_at - 5 * PATIENCE_US and fault.begin <= again_at]
             yield "%s: repeated after %.2f s, nothing known; around it: %s" % (

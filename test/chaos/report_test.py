@@ -48,24 +48,25 @@ class Recoveries(unittest.TestCase):
         self.assertEqual(self.found(faults, [16.5]), [(4, "a"), (0.5, "b")])
 
 
-class Blame(unittest.TestCase):
+class Causes(unittest.TestCase):
     def blamed(self, faults, repeats):
-        return report.blame(faults, "kafka", [(int(a * S), int(b * S)) for a, b in repeats])
+        blame = report.Blame(faults, "kafka", [(int(a * S), int(b * S)) for a, b in repeats])
+        return blame.causes, blame.most, blame.muted, blame.strange
 
     def test_a_kill_between_the_two_deliveries(self):
         faults = [fault("a", 5, 5, kill=["kafka"]), fault("b", 10, 10, kill=["kafka"]), fault("c", 20, 20, kill=["kafka"])]
-        self.assertEqual(self.blamed(faults, [(9, 11), (9.5, 25)]), ({"b": 2}, 2, []))
+        self.assertEqual(self.blamed(faults, [(9, 11), (9.5, 25)]), ({"b": 2}, 2, 0, []))
 
     def test_lost_answers_come_first(self):
         faults = [fault("a", 8, 12, mute=["kafka"]), fault("b", 10, 10, kill=["kafka"])]
-        self.assertEqual(self.blamed(faults, [(9, 11)]), ({"a": 1}, 0, []))
+        self.assertEqual(self.blamed(faults, [(9, 11)]), ({"a": 1}, 0, 1, []))
 
     def test_what_was_sent_to_a_sink_that_was_away(self):
         faults = [fault("a", 5, 9, out=["kafka"]), fault("b", 6, 6, out=["kafka"], kill=["kafka"])]
-        self.assertEqual(self.blamed(faults, [(9.1, 9.2), (9.3, 9.4)]), ({"b": 1, "nothing known": 1}, 1, [(9.3 * S, 9.4 * S)]))
+        self.assertEqual(self.blamed(faults, [(9.1, 9.2), (9.3, 9.4)]), ({"b": 1, "nothing known": 1}, 1, 0, [(9.3 * S, 9.4 * S)]))
 
     def test_what_nothing_explains_is_told(self):
-        self.assertEqual(self.blamed([fault("a", 20, 20, kill=["kafka"])], [(9, 11)]), ({"nothing known": 1}, 0, [(9 * S, 11 * S)]))
+        self.assertEqual(self.blamed([fault("a", 20, 20, kill=["kafka"])], [(9, 11)]), ({"nothing known": 1}, 0, 0, [(9 * S, 11 * S)]))
 
 
 class Program(unittest.TestCase):

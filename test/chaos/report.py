@@ -103,7 +103,8 @@ class Blame:
         self.most = max(by_kill.values(), default=0)
 
     def cause_of(self, first_at, again_at):
-        return (next((fault for fault in self.mutes if fault.begin <= first_at <= fault.end + SLACK_US), None),
+        return (next((fault for fault in self.mutes
+                      if fault.begin - SLACK_US <= first_at <= fault.end + SLACK_US), None),
                 next((fault for fault, end in self.kills
                       if end >= first_at - SLACK_US and fault.begin <= again_at), None))
 

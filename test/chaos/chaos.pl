@@ -118,7 +118,8 @@ sub lever_fault
 {
 	my ($name, $function, $sql) = @_;
 
-	return { name => $name, weight => 1, lever => $function, begin => sub { return does($sql); } };
+	# It ends the shippers before it changes what they have read.
+	return { name => $name, weight => 1, lever => $function, kill => \@both, begin => sub { return does($sql); } };
 }
 
 # What is meant for whoever waits, and not for prove.

@@ -11,7 +11,7 @@ mute (answers are lost while the rows are taken).
 
 Faults that touch or overlap are one outage of a sink; its recovery lasts from
 their end to the first delivery after it.  A repeat belongs to the lost answers
-in whose time the row was first delivered, else to the first kill after that,
+in whose time the row was delivered before, else to the first kill after that,
 else to nothing: such a one is told apart.  What the killed one had sent to a
 sink that was away may come in when the sink is back.
 Exit 1 where anything is lost, invented, out of order or changed, and where a
@@ -35,7 +35,7 @@ STILL_US = 20_000
 # An outage that begins before the one before was recovered from hides how long that took:
 # what is known to have lasted longer than this counts all the same.
 PATIENCE_US = 2_000_000
-EXAMPLES = 10
+EXAMPLES = 3
 
 
 class Fault:
@@ -90,8 +90,8 @@ class Blame:
                       for fault in faults if sink in fault.kill]
         self.causes, self.muted, self.strange = {}, 0, []
         by_kill = {}
-        for first_at, again_at in repeats:
-            mute, kill = self.cause_of(first_at, again_at)
+        for before_at, again_at in repeats:
+            mute, kill = self.cause_of(before_at, again_at)
             name = (mute or kill).name if mute or kill else "nothing known"
             self.causes[name] = self.causes.get(name, 0) + 1
             if mute:
@@ -99,14 +99,14 @@ class Blame:
             elif kill:
                 by_kill[kill] = by_kill.get(kill, 0) + 1
             else:
-                self.strange.append((first_at, again_at))
+                self.strange.append((before_at, again_at))
         self.most = max(by_kill.values(), default=0)
 
-    def cause_of(self, first_at, again_at):
+    def cause_of(self, before_at, again_at):
         return (next((fault for fault in self.mutes
-                      if fault.begin - SLACK_US <= first_at <= fault.end + SLACK_US), None),
+                      if fault.begin - SLACK_US <= before_at <= fault.end + SLACK_US), None),
                 next((fault for fault, end in self.kills
-                      if end >= first_at - SLACK_US and fault.begin <= again_at), None))
+                      if end >= before_at - SLACK_US and fault.begin <= again_at), None))
 
 
 def percentile(values, share):
@@ -164,11 +164,11 @@ def put_repeats(paper, faults, sinks):
 def explain(faults, sinks):
     """What went on around some of the repeats that no fault accounts for."""
     for sink in sinks:
-        for first_at, again_at in Blame(faults, sink.name, sink.repeats).strange[:EXAMPLES]:
-            near = ["%s %.2f to %.2f" % (fault.name, (fault.begin - first_at) / 1e6, (fault.end - first_at) / 1e6)
-                    for fault in faults if fault.end >= first_at - 5 * PATIENCE_US and fault.begin <= again_at]
+        for before_at, again_at in Blame(faults, sink.name, sink.repeats).strange[:EXAMPLES]:
+            near = ["%s %.2f to %.2f" % (fault.name, (fault.begin - before_at) / 1e6, (fault.end - before_at) / 1e6)
+                    for fault in faults if fault.end >= before_at - 5 * PATIENCE_US and fault.begin <= again_at]
             yield "%s: repeated after %.2f s, nothing known; around it: %s" % (
-                sink.name, (again_at - first_at) / 1e6, ", ".join(near) or "nothing")
+                sink.name, (again_at - before_at) / 1e6, ", ".join(near) or "nothing")
 
 
 def put_recoveries(paper, found):

@@ -140,9 +140,9 @@ class Sink:
         self.name = name
         self.history = history
         self.first = array("q", [-1]) * len(history.state)
-        self.first_at = array("q", [0]) * len(history.state)
+        self.last_at = array("q", [0]) * len(history.state)
         self.times = array("q")     # of every delivery, in microseconds
-        self.repeats = []           # (when it was there first, when again)
+        self.repeats = []           # (when it was there before, when again)
         self.lines = 0
         self.counts = dict.fromkeys(
             ("delivered", "repeated", "lost", "ghosts", "disorder", "differs"), 0)
@@ -167,11 +167,11 @@ class Sink:
             return
         if self.first[row] >= 0:
             self.note("repeated", detail)
-            self.repeats.append((self.first_at[row], at))
+            self.repeats.append((self.last_at[row], at))
         else:
             self.first[row] = self.lines
-            self.first_at[row] = at
             self.counts["delivered"] += 1
+        self.last_at[row] = at
         names = history.names[history.session[row]]
         if digest != history.payload[row] or session not in (None, names[1]):
             self.note("differs", detail)

@@ -251,7 +251,7 @@ sub write_rows
 }
 
 # How many rows of the outbox no sink's log or position covers, per enabled sink summed up;
-# parked rows count, dead letters do not.  Reads the tables, not the figures.
+# parked rows count, dead letters and withdrawn ones do not.  Reads the tables, not the figures.
 sub undelivered
 {
 	my ($node, $database) = @_;
@@ -261,6 +261,7 @@ CROSS JOIN LATERAL (SELECT coalesce((SELECT s.from_snapshot FROM somamem.shipmen
 	WHERE s.sink = f.sink ORDER BY s.id DESC LIMIT 1), '1:1:') AS snap) p
 CROSS JOIN somamem.outbox o
 WHERE NOT EXISTS (SELECT 1 FROM somamem.dead_letter d WHERE d.sink = f.sink AND d.id = o.id)
+AND NOT EXISTS (SELECT 1 FROM somamem.withdrawn w WHERE w.sink IN (f.sink, '*') AND w.id = o.id)
 AND (EXISTS (SELECT 1 FROM somamem.parked k WHERE k.sink = f.sink AND k.id = o.id)
 	OR (NOT pg_visible_in_snapshot(o.xid, p.snap) OR EXISTS (SELECT 1 FROM somamem.detour d
 		WHERE d.sink = f.sink AND d.tenant = o.tenant AND NOT pg_visible_in_snapshot(o.xid, d.from_snapshot)

@@ -113,10 +113,12 @@ smem_due_feed(SmemShipper *sh)
 	sh->park_changed = true;
 }
 
+/* While the sink is paused no attempt is made, and none may be counted. */
 bool
 smem_due_now(SmemShipper *sh)
 {
-	return sh->next_due != 0 && sh->next_due <= sh->now && room(sh) >= SMEM_RETRY_ROOM / 2 &&
+	return !sh->paused && sh->next_due != 0 && sh->next_due <= sh->now &&
+		   room(sh) >= SMEM_RETRY_ROOM / 2 &&
 		   sh->window.bytes < SMEM_WINDOW_BYTES + RETRY_BYTES / 2;
 }
 

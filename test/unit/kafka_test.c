@@ -525,6 +525,8 @@ test_properties(void)
 		{"message.timeout.ms=5\n", "\"message.timeout.ms\""},
 		{"delivery.timeout.ms=5\n", "\"delivery.timeout.ms\""},
 		{"transactional.id=x\n", "\"transactional.id\""},
+		{"transaction.timeout.ms=5\n", "\"transaction.timeout.ms\""},
+		{"isolation.level=read_uncommitted\n", "\"isolation.level\""},
 		{"bootstrap.servers=hidden\n", "\"bootstrap.servers\""},
 		{"no.such.thing=hidden\n", "\"no.such.thing\""},
 		{"linger.ms=hidden\n", "\"linger.ms\""},

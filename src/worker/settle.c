@@ -18,6 +18,9 @@
 /* Enough settled rows to be worth a record at once. */
 #define RECORD_SOON 256
 
+/* So long a row without an outcome may keep what was delivered behind it out of the log. */
+#define EARLY_AFTER_US ((int64_t) 250000)
+
 static void
 take_state(SmemShipper *sh, SmemReader *rd)
 {
@@ -140,8 +143,9 @@ collect(SmemShipper *sh, SmemRecord *rec)
 }
 
 /*
- * A page is recorded as a whole, with its number: what of it no position can
- * pass yet is logged, and noted as being ahead.
+ * What is delivered and no position can pass yet is logged, and noted as being
+ * ahead: where a row of the stream keeps others waiting for long, and where a
+ * page must be recorded as a whole.
  */
 static void
 collect_early(SmemShipper *sh, SmemRecord *rec)
@@ -298,7 +302,7 @@ static void
 publish_ahead(SmemShipper *sh, SmemRecord *rec)
 {
 	for (int i = 0; i < rec->nearly; i++)
-		rec->early[i]->kind = SMEM_OUTCOME_LOGGED;
+		smem_window_logged(&sh->window, rec->early[i]);
 	smem_exact_note_ahead(sh, rec->ahead, rec->nahead);
 	smem_exact_forget_ahead(sh, rec->passed, rec->npassed);
 	smem_exact_recorded(sh);
@@ -356,25 +360,48 @@ count_settled(SmemShipper *sh)
 	return n;
 }
 
+/* When rows are to be recorded early; 0: none are. */
+static TimestampTz
+early_due(SmemShipper *sh)
+{
+	TimestampTz due = 0;
+
+	for (int i = 0; i <= SMEM_DETOURS; i++)
+	{
+		SmemStream *st = &sh->stream[i];
+
+		if (!smem_window_is_blocked(&sh->window, i))
+			st->blocked_since = 0;
+		else if (st->blocked_since == 0)
+			st->blocked_since = sh->now;
+		if (st->blocked_since != 0 && (due == 0 || st->blocked_since + EARLY_AFTER_US < due))
+			due = st->blocked_since + EARLY_AFTER_US;
+	}
+	return due;
+}
+
 /* When what is settled is to be recorded: at once when it is much, else at the pace of the looks. 0: nothing is. */
 TimestampTz
 smem_settle_due(SmemShipper *sh)
 {
-	int n = count_settled(sh);
+	int			n = count_settled(sh);
+	TimestampTz early = early_due(sh);
 
 	if (smem_exact_due(sh))
 		return sh->now;
 	if (n >= RECORD_SOON || (n > 0 && smem_window_full(&sh->window)))
 		return sh->now;
 	if (n == 0 && !smem_tenants_news(sh))
-		return 0;
-	return sh->last_record + sh->linger_us;
+		return early;
+	return early == 0 ? sh->last_record + sh->linger_us
+					  : Min(early, sh->last_record + sh->linger_us);
 }
 
 void
 smem_settle_record(SmemShipper *sh, bool force)
 {
 	TimestampTz due = smem_settle_due(sh);
+	TimestampTz early;
 	SmemRecord	rec;
 
 	if (!force && (due == 0 || due > sh->now))
@@ -385,7 +412,8 @@ smem_settle_record(SmemShipper *sh, bool force)
 	collect(sh, &rec);
 	for (int i = 0; i < rec.n; i++)
 		smem_record_take(sh, &rec, rec.entries[i]);
-	if (smem_exact_due(sh))
+	early = early_due(sh);
+	if (smem_exact_due(sh) || (early != 0 && early <= sh->now))
 		collect_early(sh, &rec);
 	if (!smem_begin("recording deliveries"))
 	{

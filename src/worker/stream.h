@@ -36,6 +36,8 @@ typedef struct SmemStream
 	uint32_t	 next_number;
 	SmemMoment	 from;	/* every row up to here is recorded, or in the window and settled */
 	bool		 moved; /* since the last record */
+	TimestampTz
+		blocked_since; /* its first row has no outcome, and later ones are delivered; 0: not so */
 
 	/* detours */
 	int64_t		number;

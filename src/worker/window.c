@@ -136,10 +136,26 @@ smem_window_settle(SmemWindow *window, SmemEntry *entry, const SmemOutcome *out)
 	entry->receipt = copy_str(window, out->receipt);
 	entry->class = copy_str(window, out->class);
 	entry->reason = copy_str(window, out->reason);
+	if (entry->kind == SMEM_OUTCOME_DELIVERED)
+		window->delivered_of[entry->list]++;
 	if (entry->retry)
 		window->settled_retries++;
 	else if (is_closing(entry))
 		window->closing++;
+}
+
+void
+smem_window_logged(SmemWindow *window, SmemEntry *entry)
+{
+	window->delivered_of[entry->list]--;
+	entry->kind = SMEM_OUTCOME_LOGGED;
+}
+
+bool
+smem_window_is_blocked(const SmemWindow *window, int list)
+{
+	return window->delivered_of[list] > 0 &&
+		   dlist_container(SmemEntry, node, window->list[list].head.next)->kind == 0;
 }
 
 static void
@@ -242,6 +258,7 @@ smem_window_remove(SmemWindow *window, SmemEntry *entry)
 		window->closing--;
 	window->rows--;
 	window->rows_of[entry->list]--;
+	window->delivered_of[entry->list] -= entry->kind == SMEM_OUTCOME_DELIVERED;
 	window->bytes -= entry->bytes;
 	dlist_delete(&entry->node);
 	hash_search(window->by_id, &entry->id, HASH_REMOVE, NULL);

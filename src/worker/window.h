@@ -76,6 +76,7 @@ typedef struct SmemWindow
 	dlist_head	  list[SMEM_LISTS];
 	int			  rows; /* all lists */
 	int			  rows_of[SMEM_LISTS];
+	int			  delivered_of[SMEM_LISTS]; /* of them, and not in the log yet */
 	int			  settled_retries;
 	int		closing; /* of the streams, those that later rows of their sessions must wait for */
 	int64_t bytes;
@@ -116,6 +117,12 @@ extern const char *smem_window_greatest(SmemWindow *window, bool (*passes)(const
 										void *arg, int *rows);
 
 extern void smem_window_settle(SmemWindow *window, SmemEntry *entry, const SmemOutcome *out);
+
+/* A delivered row is in the log, although its stream's position cannot pass it yet. */
+extern void smem_window_logged(SmemWindow *window, SmemEntry *entry);
+
+/* Whether the list's first row has no outcome, while later ones are delivered. */
+extern bool smem_window_is_blocked(const SmemWindow *window, int list);
 
 /* The courier is gone: nothing is sent any more; what it held is blamed where asked for, or absolved. */
 extern void smem_window_unsend(SmemWindow *window, bool blame);

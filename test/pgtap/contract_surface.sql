@@ -71,7 +71,8 @@ INSERT INTO without_tenants VALUES
 	('idempotency', 'hashes of keys, which stay so that a late retry brings nothing back'),
 	('segment', 'times of the ring'),
 	('sink_state', 'what operators decided for a sink'),
-	('withdrawn', 'ids');
+	('withdrawn', 'ids'),
+	('ahead', 'ids');
 SELECT bag_eq($$
 	SELECT c.relname::text FROM pg_class c
 	WHERE c.relnamespace = 'somamem'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition$$, $$

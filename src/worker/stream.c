@@ -139,4 +139,5 @@ smem_stream_end(SmemStream *st)
 		smem_moment_free(&st->until);
 	pfree(st->tenant);
 	st->tenant = NULL;
+	st->closed = false;
 }

@@ -125,7 +125,8 @@ smem_due_now(SmemShipper *sh)
 void
 smem_due_refresh(SmemShipper *sh)
 {
-	sh->next_due = smem_park_next(sh->sink);
+	/* What a restore brought waits for all that belongs to it. */
+	sh->next_due = sh->blank ? 0 : smem_park_next(sh->sink);
 	sh->parked_oldest = smem_park_oldest(sh->sink);
 	sh->park_changed = false;
 }

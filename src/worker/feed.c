@@ -9,6 +9,7 @@
 #include "common/pg_prng.h"
 #include "core/retry.h"
 #include "outbox/park.h"
+#include "outbox/restore.h"
 #include "pg/flush.h"
 #include "pg/query.h"
 #include "pg/settings.h"
@@ -112,8 +113,8 @@ smem_feed_retire(SmemShipper *sh)
 
 /*
  * Whether nothing was ever written.  Meanwhile a restore may bring rows and
- * positions of another server, whose transaction ids mean nothing here; it
- * sets the sequence last, and then this process begins anew.
+ * positions of another server, whose transaction ids mean nothing here; when it
+ * is over, this process begins anew.
  */
 static bool
 is_blank(SmemShipper *sh)
@@ -122,9 +123,10 @@ is_blank(SmemShipper *sh)
 
 	if (!sh->blank)
 		return false;
-	if (smem_last_id() == 0)
+	if (smem_restore_runs())
 		return true;
 	sh->blank = false;
+	sh->park_changed = true;
 	if (smem_position_load(sh->sink, &position))
 		sh->exists = false;
 	return !sh->exists;
@@ -334,8 +336,9 @@ smem_feed_start(SmemShipper *sh)
 		return;
 	}
 	outer = MemoryContextSwitchTo(sh->context);
-	sh->blank = !smem_position_load(sh->sink, &position);
-	if (position.restored)
+	sh->blank = !smem_position_load(sh->sink, &position) ||
+				(smem_moment_is_zero(&position.from) && smem_restore_runs());
+	if (position.restored && !sh->blank)
 		ereport(
 			LOG,
 			(errmsg(

@@ -31,7 +31,10 @@
 /* Handles live in this process: after its restart the slots' states speak for themselves. */
 static BackgroundWorkerHandle *handles[SMEM_MAX_DATABASES][SMEM_SINKS];
 static BackgroundWorkerHandle *probes[SMEM_MAX_DATABASES];
-static bool					   slots_reported = false;
+
+/* Once for a whole episode: for a sink, its slot remembers; for probes, this does. */
+static const char NO_SLOT[] = "no background worker slot is free (see max_worker_processes)";
+static bool		  probes_reported = false;
 
 static void
 fill_worker(BackgroundWorker *worker, const char *function, const char *name, Datum arg,
@@ -65,7 +68,7 @@ smem_launcher_register(void)
 }
 
 static BackgroundWorkerHandle *
-start_worker(const char *function, const char *name, Datum arg, const char *datname)
+start_worker(const char *function, const char *name, Datum arg, const char *datname, bool reported)
 {
 	BackgroundWorker		worker;
 	BackgroundWorkerHandle *handle = NULL;
@@ -75,15 +78,12 @@ start_worker(const char *function, const char *name, Datum arg, const char *datn
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 	{
 		handle = NULL;
-		if (!slots_reported)
+		if (!reported)
 			ereport(WARNING,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("could not start \"%s\": no background worker slot is free", name),
 					 errhint("Raise max_worker_processes.")));
-		slots_reported = true;
 	}
-	else
-		slots_reported = false;
 	MemoryContextSwitchTo(outer);
 	return handle;
 }
@@ -272,7 +272,10 @@ review_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
 		if (slot->state == SMEM_WORKER_RUNNING && slot->pid != 0)
 			kill(slot->pid, SIGTERM);
 		else if (slot->state == SMEM_WORKER_BACKOFF)
+		{
 			slot->state = SMEM_WORKER_STOPPED;
+			slot->last_error[0] = '\0';
+		}
 		return false;
 	}
 	if (handles[index][sink] != NULL || slot->state == SMEM_WORKER_RUNNING ||
@@ -292,20 +295,22 @@ tend_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
 	};
 	SmemSinkSlot *slot = &smem_shared->database[index].sink[sink];
 	long		  timeout = BEAT_MS;
+	bool		  reported;
 	bool		  due;
 
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	due = review_sink(index, sink, datname, now);
+	reported = strcmp(slot->last_error, NO_SLOT) == 0;
 	LWLockRelease(smem_shared->lock);
 	if (due)
-		handles[index][sink] = start_worker("smem_shipper_main", names[sink],
-											Int32GetDatum(index * SMEM_SINKS + sink), datname);
+		handles[index][sink] =
+			start_worker("smem_shipper_main", names[sink],
+						 Int32GetDatum(index * SMEM_SINKS + sink), datname, reported);
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	if (due && handles[index][sink] == NULL && slot->state == SMEM_WORKER_STARTING)
 	{
 		smem_slot_back_off(slot, now);
-		strlcpy(slot->last_error, "no background worker slot is free (see max_worker_processes)",
-				SMEM_ERROR_LEN);
+		strlcpy(slot->last_error, NO_SLOT, SMEM_ERROR_LEN);
 	}
 	if (slot->state == SMEM_WORKER_BACKOFF)
 		timeout = Max(1, (slot->restart_at - now + 999) / 1000);
@@ -363,7 +368,9 @@ tend_database(int index, const char *datname, TimestampTz now, int *probing)
 	if (due)
 	{
 		probes[index] =
-			start_worker("smem_probe_main", "somamem probe", Int32GetDatum(index), datname);
+			start_worker("smem_probe_main", "somamem probe", Int32GetDatum(index), datname,
+						 probes_reported);
+		probes_reported = probes[index] == NULL;
 		if (probes[index] == NULL)
 		{
 			LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);

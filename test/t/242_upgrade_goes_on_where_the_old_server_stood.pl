@@ -60,7 +60,8 @@ $old->stop;
 my $new = $new_stage
 	? PostgreSQL::Test::Cluster->new('new', install_path => File::Spec->rel2abs("$new_bin/.."))
 	: PostgreSQL::Test::Cluster->new('new');
-$new->init;
+# Both without checksums, whatever is the newer version's default.
+$new->init(extra => `$new_bin/initdb --help` =~ /--no-data-checksums/ ? ['--no-data-checksums'] : []);
 configure($new, shared_preload_libraries => 'somamem', max_connections => 60, max_worker_processes => 30,
 	log_line_prefix => '%m [%p] %b %q%a ', brain => $brain, @settings);
 # The sink is there: a worker that ran now would send.

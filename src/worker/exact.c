@@ -65,6 +65,7 @@ smem_exact_greet(SmemShipper *sh)
 	sh->page_done = sh->page_told = sh->page;
 	sh->page_gate = InvalidXLogRecPtr;
 	sh->had_known = false;
+	sh->heard_committed = false;
 }
 
 void
@@ -85,6 +86,7 @@ smem_exact_take_committed(SmemShipper *sh, SmemReader *rd)
 	for (uint32 i = 0; i < n; i++)
 		sh->had[i] = (int64_t) smem_get_u64(rd);
 	sh->page_done = sh->page_told = page;
+	sh->heard_committed = true;
 	sh->had_known = page > sh->page;
 	sh->ready = !sh->had_known;
 	/* Kafka's count is the one that goes on, also where its topic was made anew. */
@@ -116,19 +118,21 @@ smem_exact_recorded(SmemShipper *sh)
 		return;
 	sh->page = sh->page_done;
 	sh->had_known = false;
-	sh->ready = true;
-	if (sh->page > sh->page_told)
-		sh->page_gate = smem_gate_open();
+	sh->page_gate = smem_gate_open();
 }
 
 bool
 smem_exact_tell(SmemShipper *sh)
 {
-	if (!sh->exact || sh->page_told >= sh->page || sh->link.fd < 0)
+	if (!sh->exact || sh->link.fd < 0 || sh->had_known || !sh->heard_committed ||
+		(sh->ready && sh->page_told >= sh->page))
 		return false;
 	if (!smem_gate_is_passed(sh->page_gate))
 		return true;
-	smem_frame_number(&sh->link.out, SMEM_FRAME_RECORDED, (uint64_t) sh->page);
+	/* Of the page that a courier begins with it knows itself. */
+	if (sh->ready)
+		smem_frame_number(&sh->link.out, SMEM_FRAME_RECORDED, (uint64_t) sh->page);
+	sh->ready = true;
 	sh->page_told = sh->page;
 	return false;
 }

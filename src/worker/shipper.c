@@ -299,7 +299,8 @@ turn_timeout_ms(SmemShipper *sh)
 	if (record != 0)
 		timeout = Min(timeout, time_left_ms(sh, record));
 	if (sh->link.fd >= 0 && !sh->ready)
-		return timeout;
+		return smem_exact_tell(sh) ? Min(timeout, time_left_ms(sh, sh->now + GATE_PAUSE_US))
+								   : timeout;
 	if (smem_due_now(sh) || sh->park_changed)
 		timeout = 0;
 	else if (sh->next_due > sh->now)

@@ -66,8 +66,9 @@ typedef struct SmemShipper
 	int64_t	   page_told; /* the last one that the courier was told to be recorded */
 	int64_t	  *had;		  /* rows that the sink has, as it said when the courier began */
 	int		   nhad;
-	bool	   had_known; /* had is to be recorded */
-	HTAB	  *ahead;	  /* such rows that no position has passed; NULL: none ever */
+	bool	   heard_committed; /* the courier has said what the sink has */
+	bool	   had_known;		/* and that is to be recorded: had */
+	HTAB	  *ahead;			/* such rows that no position has passed; NULL: none ever */
 	int64_t	   suspect; /* row that may have killed the courier, unless the sink has it; 0: none */
 
 	/* courier */

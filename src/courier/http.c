@@ -98,6 +98,12 @@ on_timer(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
+void
+smem_http_set_max_answer(SmemHttp *http, size_t bytes)
+{
+	http->max_answer_bytes = bytes;
+}
+
 SmemHttp *
 smem_http_open(SmemHost *host, size_t max_answer_bytes)
 {

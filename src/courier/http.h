@@ -47,6 +47,9 @@ typedef struct SmemHttpCall SmemHttpCall;
 
 /* NULL when out of memory. */
 extern SmemHttp *smem_http_open(SmemHost *host, size_t max_answer_bytes);
+
+/* For the calls that begin from now on. */
+extern void smem_http_set_max_answer(SmemHttp *http, size_t bytes);
 extern void		 smem_http_close(SmemHttp *http);
 
 /* For the calls that begin from now on; NULL is the system's own list of authorities. */

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #define SMEM_ANSWER_MAX ((size_t) 8 * 1024 * 1024)
+#define SMEM_ANSWER_BASE ((size_t) 64 * 1024)
+#define SMEM_ANSWER_ITEM ((size_t) 16 * 1024) /* a result has a coordinate, warnings, some words */
 #define SMEM_ROOM ((size_t) 32 * 1024 * 1024) /* no more rows are taken above this */
 #define SMEM_ITEMS_MAX 10000
 #define SMEM_THRESHOLD 3 /* failures in a row that open the circuit */
@@ -140,6 +142,15 @@ set_limits(SmemBrain *brain, const SmemConfig *config)
 	brain->passes_in_row = 0;
 }
 
+/* Answers grow with what is asked; as many as there are connections may be held at once. */
+static size_t
+max_answer(const SmemBrain *brain)
+{
+	size_t bytes = SMEM_ANSWER_BASE + SMEM_ANSWER_ITEM * brain->take.items;
+
+	return bytes < SMEM_ANSWER_MAX ? bytes : SMEM_ANSWER_MAX;
+}
+
 static void
 wake(void *sink)
 {
@@ -159,6 +170,7 @@ configure(void *sink, const SmemConfig *config)
 							 smem_config_text(config, "somabrain_path_prefix", ""));
 
 	set_limits(brain, config);
+	smem_http_set_max_answer(brain->http, max_answer(brain));
 	ok = smem_http_set_ca_file(brain->http, smem_config_text(config, "somabrain_ca_file", NULL)) &&
 		 ok;
 	smem_secret_set(&brain->token, smem_config_text(config, "somabrain_token_file", NULL));

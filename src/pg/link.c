@@ -48,6 +48,10 @@ spawn_courier(int fd, pid_t *pid)
 	sigemptyset(&none);
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, fd, COURIER_FD);
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 34)
+	/* The program closes the rest itself, but not before it begins. */
+	posix_spawn_file_actions_addclosefrom_np(&actions, COURIER_FD + 1);
+#endif
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
 	posix_spawnattr_setsigdefault(&attr, &all);

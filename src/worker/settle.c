@@ -9,6 +9,7 @@
 
 #include "worker/record.h"
 
+#include "core/encode.h"
 #include "outbox/detour.h"
 #include "outbox/news.h"
 #include "pg/query.h"
@@ -34,10 +35,10 @@ take_state(SmemShipper *sh, SmemReader *rd)
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	if (smem_str_present(state.last_error))
 	{
-		size_t len = Min(state.last_error.len, SMEM_ERROR_LEN - 1);
+		SmemStr text = smem_cut_text(state.last_error, SMEM_ERROR_LEN - 1);
 
-		memcpy(sh->slot->last_error, state.last_error.data, len);
-		sh->slot->last_error[len] = '\0';
+		memcpy(sh->slot->last_error, text.data, text.len);
+		sh->slot->last_error[text.len] = '\0';
 	}
 	else
 		sh->slot->last_error[0] = '\0';

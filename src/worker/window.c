@@ -96,7 +96,11 @@ smem_window_greatest(SmemWindow *window, bool (*passes)(const char *, void *), v
 	return greatest;
 }
 
-/* Sinks speak UTF-8; in a database that does not, what is no ASCII is masked, which leaves JSON whole. */
+/*
+ * A courier's text goes into tables, so it must be text of the database.
+ * Sinks speak UTF-8: in a database that does not, and where a courier sends
+ * what nobody speaks, what is no ASCII is masked, which leaves JSON whole.
+ */
 static char *
 copy_str(SmemWindow *window, SmemStr s)
 {
@@ -107,13 +111,12 @@ copy_str(SmemWindow *window, SmemStr s)
 	copy = MemoryContextAlloc(window->context, s.len + 1);
 	memcpy(copy, s.data, s.len);
 	copy[s.len] = '\0';
-	if (GetDatabaseEncoding() != PG_UTF8)
+	if (GetDatabaseEncoding() == PG_UTF8 && pg_verify_mbstr(PG_UTF8, copy, (int) s.len, true))
+		return copy;
+	for (size_t i = 0; i < s.len; i++)
 	{
-		for (size_t i = 0; i < s.len; i++)
-		{
-			if (IS_HIGHBIT_SET(copy[i]))
-				copy[i] = '?';
-		}
+		if (IS_HIGHBIT_SET(copy[i]) || copy[i] == '\0')
+			copy[i] = '?';
 	}
 	return copy;
 }

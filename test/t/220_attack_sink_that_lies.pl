@@ -17,8 +17,8 @@ use Test::More;
 
 need_kafka();
 
-# Each request may hold an answer of 8 MB, and eight are on the wire; measured are 83 MB.
-my $most_memory = 100 * 1024;
+# Each request may hold an answer of 64 kB and 16 kB for each of its hundred rows; eight are on the wire.
+my $most_memory = 64 * 1024;
 
 my $elsewhere = Somamem::Brain->new;
 my $brain = Somamem::Brain->new;

@@ -6,13 +6,12 @@
 
 #include "worker/shipper.h"
 
-#include "common/pg_prng.h"
-#include "core/retry.h"
 #include "outbox/park.h"
 #include "outbox/restore.h"
 #include "pg/flush.h"
 #include "pg/query.h"
 #include "pg/settings.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -323,6 +322,38 @@ count_pending(SmemPosition *position)
 	return counted < strtol(COUNT_LIMIT, NULL, 10) ? counted : Max(counted, smem_last_id() - after);
 }
 
+/* What of a detour's rows lies between its position and the main one's; counted where they are not too far apart. */
+static int64
+count_detour(SmemStream *st, int64 main_after)
+{
+	static SmemQuery query = {
+		"SELECT count(*) FROM somamem.outbox WHERE tenant = $1 AND id > $2 AND id <= $3",
+		3,
+		{TEXTOID, INT8OID, INT8OID}};
+	int64 after = st->nsteps > 0 ? smem_stream_newest(st)->step.read_id : st->from.high;
+	Datum args[3] = {CStringGetTextDatum(st->tenant), Int64GetDatum(after),
+					 Int64GetDatum(main_after)};
+	bool  isnull;
+
+	if (main_after - after > strtol(COUNT_LIMIT, NULL, 10))
+		return main_after - after;
+	smem_query(&query, args, NULL, 1);
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+static int64
+count_detours(SmemShipper *sh, SmemPosition *position)
+{
+	int64 n = 0;
+
+	for (int i = 1; i <= SMEM_DETOURS; i++)
+	{
+		if (sh->stream[i].tenant != NULL)
+			n += count_detour(&sh->stream[i], Max(position->from.high, position->after_id));
+	}
+	return n;
+}
+
 void
 smem_feed_start(SmemShipper *sh)
 {
@@ -355,7 +386,7 @@ smem_feed_start(SmemShipper *sh)
 	sh->recorded_high = (uint64_t) smem_last_id();
 	pg_atomic_write_u64(&sh->slot->recorded_high, sh->recorded_high);
 	smem_control_read(sh);
-	pending = count_pending(&position) + sh->parked;
+	pending = count_pending(&position) + count_detours(sh, &position) + sh->parked;
 	pg_atomic_write_u64(&sh->slot->done, pg_atomic_read_u64(&sh->db->committed) - (uint64) pending);
 	smem_due_refresh(sh);
 	smem_commit();

@@ -215,10 +215,10 @@ smem_park_blocks(SmemSink sink, const char *tenant, const char *session)
 }
 
 bool
-smem_park_has_tenant(SmemSink sink, const char *tenant)
+smem_park_holds_tenant(SmemSink sink, const char *tenant)
 {
 	static SmemQuery query = {
-		"SELECT 1 FROM somamem.parked WHERE sink = $1 AND tenant = $2 AND state <> 'delayed' LIMIT 1",
+		"SELECT 1 FROM somamem.parked WHERE sink = $1 AND tenant = $2 AND state = 'held' LIMIT 1",
 		2,
 		{TEXTOID, TEXTOID}};
 	Datum args[2] = {sink_datum(sink), CStringGetTextDatum(tenant)};

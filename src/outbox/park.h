@@ -61,8 +61,8 @@ extern void smem_park_promote(SmemSink sink, const char **tenants, const char **
 /* Whether a row of the session is parked that later rows must wait for. */
 extern bool smem_park_blocks(SmemSink sink, const char *tenant, const char *session);
 
-/* Whether any row of the tenant is parked whose session waits for it. */
-extern bool smem_park_has_tenant(SmemSink sink, const char *tenant);
+/* Whether a row of the tenant is parked because the sink holds the tenant. */
+extern bool smem_park_holds_tenant(SmemSink sink, const char *tenant);
 
 /* Lets due delayed rows join their sessions; returns how many. */
 extern int smem_park_wake_delayed(SmemSink sink);

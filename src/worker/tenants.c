@@ -34,7 +34,7 @@
 /* Who has fewer rows in the window does not fill it. */
 #define FLOOD_ROWS (MAIN_ROWS / 8)
 
-/* So long is not asked again whether the parking place has nothing more of a tenant. */
+/* So long is not asked again whether the parking place holds a tenant. */
 #define PARK_PAUSE_US ((int64) 50000)
 
 static bool
@@ -294,8 +294,8 @@ read_detour(SmemShipper *sh, SmemStream *st)
 	ReadState  state = {.sh = sh, .st = st};
 	SmemFilter filter = {.only = st->tenant};
 
-	/* What is parked goes first: read on, its sessions' rows would only be parked behind it. */
-	if (!st->closed && sh->parked > 0 && smem_park_has_tenant(sh->sink, st->tenant))
+	/* What is held goes first: read on, its tenant's rows would only be parked, too. */
+	if (!st->closed && sh->parked > 0 && smem_park_holds_tenant(sh->sink, st->tenant))
 	{
 		st->hold_until = sh->now + PARK_PAUSE_US;
 		return;

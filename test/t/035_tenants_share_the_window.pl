@@ -17,7 +17,7 @@ need_kafka();
 my $brain = Somamem::Brain->new;
 my $topic = Somamem::Topic->new;
 my $node = new_server('main', brain => $brain, topic => $topic, restart_after_crash => 'on',
-	'somamem.somabrain_concurrency' => 2);
+	'somamem.somabrain_concurrency' => 2, 'somamem.max_attempts' => 1000);
 my $window = 3072;
 
 sub sql { my ($statement) = @_; return $node->safe_psql('postgres', $statement); }
@@ -56,6 +56,7 @@ sub place_of
 
 ok(shippers_run($node), 'the shippers run');
 $brain->control(delay_ms => 100);
+$brain->control(add => { mode => 'status', status => 500, content => 'one 3000' });
 flood('loud', 12_000, 'one');
 ok(poll('deliveries begin', sub { return $brain->counts->{distinct} > 0; }), 'a tenant floods');
 my $before = $brain->counts->{distinct};
@@ -71,6 +72,14 @@ ok(poll_sql($node, "SELECT string_agg(DISTINCT tenant, ',') FROM somamem.detour 
 is(status_of($node, $single), 'somabrain delivered,kafka delivered', 'status knows the one as delivered');
 is(sql("SELECT d.state FROM somamem.outbox o, somamem.status(o.id) d WHERE o.payload ->> 'content' = 'one 12000' AND d.sink = 'somabrain'"),
 	'pending', 'and the end of the backlog, which the position has passed by, as pending');
+
+# A row of it that fails by itself stops its own session, and not the rest of the backlog.
+ok(poll_sql($node, "SELECT state FROM somamem.parked WHERE sink = 'somabrain' AND state = 'retry'", expected => 'retry'),
+	'a row of the backlog is parked');
+$before = $brain->counts->{distinct};
+ok(poll('more of the backlog arrives', sub { return $brain->counts->{distinct} > $before + 2_000; }), 'the rest goes on');
+$brain->control(mode => 'ok');
+$brain->control(delay_ms => 100);
 
 # Two more, one of them through kills of everything that holds a detour in memory.
 flood('second', 4_000, 'two');

@@ -186,7 +186,7 @@ COMMENT ON TABLE somamem.detour IS 'positions of tenants whose backlog is shippe
 COMMENT ON COLUMN somamem.shipment.kafka_page IS 'number of the last Kafka transaction whose rows are recorded (somamem.kafka_exactly_once)';
 COMMENT ON TABLE somamem.ahead IS 'rows that a sink has although no position has passed them yet';
 COMMENT ON TABLE somamem.parked IS 'rows behind a sink''s position that are not delivered yet';
-COMMENT ON COLUMN somamem.parked.state IS 'retry (failed by itself), behind (an earlier row of its session is parked), held (its tenant is throttled), delayed (deliver_after)';
+COMMENT ON COLUMN somamem.parked.state IS 'retry (failed by itself), behind (an earlier row of its session is parked), held (its tenant is throttled), sent (under way for long, while its stream goes on), delayed (deliver_after)';
 COMMENT ON TABLE somamem.dead_letter IS 'rows that a sink refused for good, with payload and reason';
 COMMENT ON COLUMN somamem.dead_letter.announced_at IS 'when Kafka''s dead-letter topic had it; null while it has not';
 

@@ -76,17 +76,24 @@ add_unlisted(SmemStep *step, int *size)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+/* Rows of another server's log came before all of our own.  Asked once: a process does not outlive a restore. */
 static bool
 has_foreign_log(SmemSink sink)
 {
 	static SmemQuery query = {
-		"SELECT 1 FROM somamem.shipment WHERE sink = $1 AND system_identifier <> $2 LIMIT 1",
+		"SELECT 1 FROM (SELECT system_identifier FROM somamem.shipment WHERE sink = $1 ORDER BY id LIMIT 1) AS s"
+		" WHERE system_identifier <> $2",
 		2,
 		{TEXTOID, INT8OID}};
-	Datum args[2] = {CStringGetTextDatum(smem_sink_name(sink)),
-					 Int64GetDatum((int64) GetSystemIdentifier())};
+	static bool asked = false;
+	static bool foreign;
+	Datum		args[2] = {CStringGetTextDatum(smem_sink_name(sink)),
+						   Int64GetDatum((int64) GetSystemIdentifier())};
 
-	return smem_query(&query, args, NULL, 1) > 0;
+	if (!asked)
+		foreign = smem_query(&query, args, NULL, 1) > 0;
+	asked = true;
+	return foreign;
 }
 
 void
@@ -102,7 +109,8 @@ smem_step_begin(SmemStep *step, SmemSink sink, int64_t after_id)
 	step->top = smem_last_id();
 	step->read_id = after_id;
 	step->all_read = false;
-	step->restored = smem_moment_is_zero(&step->from) && has_foreign_log(sink);
+	step->foreign_log = has_foreign_log(sink);
+	step->restored = step->foreign_log && smem_moment_is_zero(&step->from);
 }
 
 void
@@ -147,20 +155,41 @@ put_filter(const SmemFilter *filter, Datum *args, char *nulls)
 			construct_array(names, filter->nexcept, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* Rows of the late transactions among the ids that the earlier step passed.  Ids above those are found by id. */
+/* Leaves out what the log, or what stands beside it, accounts for. */
+#define UNACCOUNTED(sink)                                                                          \
+	" AND NOT EXISTS (SELECT 1 FROM somamem.shipment s WHERE s.sink = " sink                       \
+	"  AND s.first_id IS NOT NULL AND pg_catalog.int8range(s.first_id, s.last_id, '[]') @> o.id"   \
+	"  AND o.id = ANY (s.ids))"                                                                    \
+	" AND NOT EXISTS (SELECT 1 FROM somamem.parked p WHERE p.sink = " sink " AND p.id = o.id)"     \
+	" AND NOT EXISTS (SELECT 1 FROM somamem.dead_letter d WHERE d.sink = " sink                    \
+	" AND d.id = o.id)"                                                                            \
+	" AND NOT EXISTS (SELECT 1 FROM somamem.withdrawn w WHERE w.id = o.id AND w.sink IN (" sink    \
+	", '*'))"
+
+#define LATE_ROWS(more)                                                                            \
+	"SELECT o.* FROM pg_catalog.unnest($1::xid8[]) AS late (xid) CROSS JOIN LATERAL"               \
+	" (SELECT " SMEM_ROW_COLUMNS                                                                   \
+	" FROM somamem.outbox o WHERE o.xid = late.xid AND o.id > $2 AND o.id <= $3" more              \
+	" ORDER BY o.xid, o.id LIMIT $4) o ORDER BY o.id LIMIT $4"
+
+/*
+ * Rows of the late transactions among the ids that the earlier step passed.
+ * Ids above those are found by id.  A row that was restored from another
+ * server may have the number of a transaction of this one, too.
+ */
 static uint64
-query_late(SmemStep *step, const SmemFilter *filter, int64 upto, int limit)
+query_late(SmemStep *step, SmemSink sink, const SmemFilter *filter, int64 upto, int limit)
 {
-	static SmemQuery query = {
-		"SELECT o.* FROM pg_catalog.unnest($1::xid8[]) AS late (xid) CROSS JOIN LATERAL"
-		" (SELECT " SMEM_ROW_COLUMNS
-		" FROM somamem.outbox o WHERE o.xid = late.xid AND o.id > $2 AND o.id <= $3" FILTERED(
-			"$5", "$6") " ORDER BY o.xid, o.id LIMIT $4) o ORDER BY o.id LIMIT $4",
-		6,
-		{XID8ARRAYOID, INT8OID, INT8OID, INT8OID, TEXTOID, TEXTARRAYOID}};
+	static SmemQuery plain = {LATE_ROWS(FILTERED("$5", "$6")),
+							  6,
+							  {XID8ARRAYOID, INT8OID, INT8OID, INT8OID, TEXTOID, TEXTARRAYOID}};
+	static SmemQuery beside_foreign = {
+		LATE_ROWS(FILTERED("$5", "$6") UNACCOUNTED("$7")),
+		7,
+		{XID8ARRAYOID, INT8OID, INT8OID, INT8OID, TEXTOID, TEXTARRAYOID, TEXTOID}};
 	Datum *xids = palloc(sizeof(Datum) * (step->nlate + 1));
-	Datum  args[6] = {0};
-	char   nulls[7] = "      ";
+	Datum  args[7] = {0};
+	char   nulls[8] = "       ";
 
 	for (int i = 0; i < step->nlate; i++)
 		xids[i] = UInt64GetDatum(step->late[i]);
@@ -170,7 +199,8 @@ query_late(SmemStep *step, const SmemFilter *filter, int64 upto, int limit)
 	args[2] = Int64GetDatum(upto);
 	args[3] = Int64GetDatum(limit);
 	put_filter(filter, args + 4, nulls + 4);
-	return smem_query(&query, args, nulls, 0);
+	args[6] = CStringGetTextDatum(smem_sink_name(sink));
+	return smem_query(step->foreign_log ? &beside_foreign : &plain, args, nulls, 0);
 }
 
 static uint64
@@ -195,16 +225,11 @@ query_new(SmemStep *step, const SmemFilter *filter, int64 upto, int limit)
 static uint64
 query_restored(SmemStep *step, SmemSink sink, const SmemFilter *filter, int64 upto, int limit)
 {
-	static SmemQuery query = {
-		"SELECT " SMEM_ROW_COLUMNS " FROM somamem.outbox o WHERE o.id > $1 AND o.id <= $2"
-		" AND NOT EXISTS (SELECT 1 FROM somamem.shipment s WHERE s.sink = $4 AND s.first_id IS NOT NULL"
-		"  AND pg_catalog.int8range(s.first_id, s.last_id, '[]') @> o.id AND o.id = ANY (s.ids))"
-		" AND NOT EXISTS (SELECT 1 FROM somamem.parked p WHERE p.sink = $4 AND p.id = o.id)"
-		" AND NOT EXISTS (SELECT 1 FROM somamem.dead_letter d WHERE d.sink = $4 AND d.id = o.id)"
-		" AND NOT EXISTS (SELECT 1 FROM somamem.withdrawn w WHERE w.id = o.id AND w.sink IN ($4, '*'))" FILTERED(
-			"$5", "$6") " ORDER BY o.id LIMIT $3",
-		6,
-		{INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTARRAYOID}};
+	static SmemQuery query = {"SELECT " SMEM_ROW_COLUMNS
+							  " FROM somamem.outbox o WHERE o.id > $1 AND o.id <= $2" UNACCOUNTED(
+								  "$4") FILTERED("$5", "$6") " ORDER BY o.id LIMIT $3",
+							  6,
+							  {INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTARRAYOID}};
 	Datum args[6] = {Int64GetDatum(step->read_id), Int64GetDatum(upto), Int64GetDatum(limit),
 					 CStringGetTextDatum(smem_sink_name(sink))};
 	char  nulls[7] = "      ";
@@ -265,7 +290,7 @@ smem_step_read(SmemStep *step, SmemSink sink, const SmemFilter *filter, int max_
 	if (step->read_id < step->from.high && step->nlate > 0)
 	{
 		upto = stretch(step, filter, step->from.high);
-		found = query_late(step, filter, upto, max_rows);
+		found = query_late(step, sink, filter, upto, max_rows);
 		if (!visit_rows(step, sink, found, visit, arg) || found >= (uint64) max_rows)
 			return;
 		max_rows -= (int) found;

@@ -25,8 +25,9 @@ typedef struct SmemStep
 	int64_t	   top;		/* no row of this step has a greater id */
 	int64_t	   read_id; /* rows up to here were read */
 	bool	   all_read;
-	bool	   restored; /* the log of another server is to be asked */
-	int		   nlate;	 /* transactions in progress at from that have ended since */
+	bool	   restored;	/* the log of another server is to be asked */
+	bool	   foreign_log; /* there is one */
+	int		   nlate;		/* transactions in progress at from that have ended since */
 	uint64_t  *late;
 } SmemStep;
 

@@ -61,6 +61,9 @@ extern void smem_park_promote(SmemSink sink, const char **tenants, const char **
 /* Whether a row of the session is parked that later rows must wait for. */
 extern bool smem_park_blocks(SmemSink sink, const char *tenant, const char *session);
 
+/* The first parked row of the session; 0: none. */
+extern int64_t smem_park_head(SmemSink sink, const char *tenant, const char *session);
+
 /* Whether a row of the tenant is parked because the sink holds the tenant. */
 extern bool smem_park_holds_tenant(SmemSink sink, const char *tenant);
 

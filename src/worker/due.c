@@ -78,7 +78,7 @@ static int
 room(const SmemShipper *sh)
 {
 	return Max(SMEM_RETRY_ROOM, SMEM_WINDOW_ROWS - smem_window_streams(&sh->window)) -
-		   sh->window.rows_of[SMEM_LIST_RETRIES];
+		   (sh->window.rows_of[SMEM_LIST_RETRIES] - sh->window.stuck);
 }
 
 void

@@ -63,7 +63,6 @@ smem_exact_greet(SmemShipper *sh)
 	sh->exact = sh->sink == SMEM_SINK_KAFKA && smem_guc_kafka_exactly_once;
 	sh->ready = !sh->exact;
 	sh->page_done = sh->page_told = sh->page;
-	sh->page_gate = InvalidXLogRecPtr;
 	sh->had_known = false;
 	sh->heard_committed = false;
 }
@@ -88,7 +87,6 @@ smem_exact_take_committed(SmemShipper *sh, SmemReader *rd)
 	sh->page_done = sh->page_told = page;
 	sh->heard_committed = true;
 	sh->had_known = page > sh->page;
-	sh->ready = !sh->had_known;
 	/* Kafka's count is the one that goes on, also where its topic was made anew. */
 	if (!sh->had_known)
 		sh->page = page;

@@ -56,6 +56,7 @@ smem_feed_send(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
 	row->row.attempts = (uint32_t) entry->attempts;
 	smem_frame_row(&sh->link.out, &row->row);
 	entry->sent = true;
+	entry->sent_at = sh->now;
 }
 
 /* Decides for itself what need not go to the courier. */
@@ -283,7 +284,8 @@ feed_more(SmemShipper *sh)
 		smem_due_refresh(sh);
 	if (main)
 		read_main(sh);
-	if (detours)
+	/* They go on to where the main stream has just looked, which the standbys may not have. */
+	if (detours && gate_is_open(sh))
 		smem_tenants_read(sh);
 	smem_commit();
 	smem_feed_retire(sh);
@@ -294,11 +296,12 @@ smem_feed_has_work(SmemShipper *sh)
 {
 	TimestampTz again;
 
-	if (sh->levers || smem_news_due(sh))
+	if (sh->levers)
 		return true;
 	if (sh->unsent || smem_feed_socket_full(sh) || sh->gate != InvalidXLogRecPtr)
 		return false;
-	return (smem_stream_unread(smem_main_stream(sh)) && smem_tenants_main_room(sh) > 0) ||
+	return smem_news_due(sh) ||
+		   (smem_stream_unread(smem_main_stream(sh)) && smem_tenants_main_room(sh) > 0) ||
 		   smem_tenants_have_work(sh, &again);
 }
 

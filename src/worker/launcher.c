@@ -304,8 +304,8 @@ tend_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
 	LWLockRelease(smem_shared->lock);
 	if (due)
 		handles[index][sink] =
-			start_worker("smem_shipper_main", names[sink],
-						 Int32GetDatum(index * SMEM_SINKS + sink), datname, reported);
+			start_worker("smem_shipper_main", names[sink], Int32GetDatum(index * SMEM_SINKS + sink),
+						 datname, reported);
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	if (due && handles[index][sink] == NULL && slot->state == SMEM_WORKER_STARTING)
 	{
@@ -367,9 +367,8 @@ tend_database(int index, const char *datname, TimestampTz now, int *probing)
 	LWLockRelease(smem_shared->lock);
 	if (due)
 	{
-		probes[index] =
-			start_worker("smem_probe_main", "somamem probe", Int32GetDatum(index), datname,
-						 probes_reported);
+		probes[index] = start_worker("smem_probe_main", "somamem probe", Int32GetDatum(index),
+									 datname, probes_reported);
 		probes_reported = probes[index] == NULL;
 		if (probes[index] == NULL)
 		{

@@ -37,7 +37,8 @@ smem_news_feed(SmemShipper *sh)
 
 	/* Those under way are read again, as the oldest; so what is read is more than what is under way. */
 	smem_news_read(NEWS_ROWS + before, take_news, sh);
-	sh->news = sh->window.rows_of[SMEM_LIST_RETRIES] - before >= NEWS_ROWS;
+	sh->news =
+		sh->window.rows_of[SMEM_LIST_RETRIES] - before >= NEWS_ROWS || smem_feed_socket_full(sh);
 }
 
 void

@@ -7,6 +7,9 @@
 #include "pg/settings.h"
 #include "utils/timestamp.h"
 
+/* Where this process ends before the outcome comes, the next one tries the row after this. */
+#define SET_ASIDE_US ((int64_t) 5000000)
+
 static void
 touch(SmemRecord *rec, SmemEntry *entry)
 {
@@ -142,10 +145,10 @@ smem_record_take(SmemShipper *sh, SmemRecord *rec, SmemEntry *entry)
 			rec->new_parked += !entry->retry;
 			break;
 		case SMEM_OUTCOME_BEHIND:
-			if (entry->retry)
+			if (entry->retry && !entry->stuck)
 				break; /* it is parked behind its head already */
 			add_parked(rec, entry, "behind", 0, 0);
-			rec->new_parked++;
+			rec->new_parked += !entry->retry;
 			touch(rec, entry);
 			break;
 		case SMEM_OUTCOME_DELAYED:
@@ -154,6 +157,15 @@ smem_record_take(SmemShipper *sh, SmemRecord *rec, SmemEntry *entry)
 			rec->done++;
 			break;
 	}
+}
+
+void
+smem_record_set_aside(SmemShipper *sh, SmemRecord *rec, SmemEntry *entry)
+{
+	entry->attempts = Max(entry->attempts, 1);
+	add_parked(rec, entry, "sent", entry->attempts, sh->now + SET_ASIDE_US);
+	rec->new_parked++;
+	rec->stuck[rec->nstuck++] = entry;
 }
 
 void
@@ -167,6 +179,7 @@ smem_record_init(SmemRecord *rec, int n)
 	rec->dead = palloc(sizeof(SmemDead) * n);
 	rec->unpark = palloc(sizeof(int64_t) * n);
 	rec->told = palloc(sizeof(int64_t) * n);
+	rec->stuck = palloc(sizeof(SmemEntry *) * n);
 	rec->early = palloc(sizeof(SmemEntry *) * n);
 	rec->ahead = palloc(sizeof(int64_t) * n);
 	rec->passed = palloc(sizeof(int64_t) * n);

@@ -27,6 +27,8 @@ typedef struct SmemRecord
 	int			   nheld;
 	int64_t		  *told; /* news */
 	int			   ntold;
+	SmemEntry	 **stuck; /* without an outcome, and parked so that their streams go on */
+	int			   nstuck;
 	SmemEntry	 **early; /* delivered, before others of their stream that are not */
 	int			   nearly;
 	int64_t		  *ahead; /* rows that the sink has, and no position after this record */
@@ -47,6 +49,9 @@ extern void smem_record_init(SmemRecord *rec, int n);
 
 /* Sorts a settled row in. */
 extern void smem_record_take(SmemShipper *sh, SmemRecord *rec, SmemEntry *entry);
+
+/* A row without an outcome is parked while it is under way, and due in a while unless its outcome comes. */
+extern void smem_record_set_aside(SmemShipper *sh, SmemRecord *rec, SmemEntry *entry);
 
 /* Into the log alone: the sink has the row. */
 extern void smem_record_delivered(SmemRecord *rec, SmemEntry *entry);

@@ -8,7 +8,17 @@
 
 #include "worker/shipper.h"
 
+#include "outbox/park.h"
 #include "pg/query.h"
+
+/* What stands before a parked row may have left the window with its trouble recorded. */
+static bool
+head_is_away(SmemShipper *sh, const SmemOutboxRow *row)
+{
+	int64_t head = smem_park_head(sh->sink, row->tenant, row->session);
+
+	return head != 0 && smem_window_find(&sh->window, head) == NULL;
+}
 
 /* A row that its session's trouble caught up with meanwhile waits behind it. */
 static bool
@@ -22,7 +32,8 @@ resend_row(SmemOutboxRow *row, void *arg)
 		return true;
 	if (!entry->retry)
 		smem_feed_offer(sh, entry, row);
-	else if (smem_window_blocks(&sh->window, true, row->tenant, row->session, entry))
+	else if (smem_window_blocks(&sh->window, true, row->tenant, row->session, entry) ||
+			 head_is_away(sh, row))
 		smem_window_settle(&sh->window, entry, &behind);
 	else
 		smem_feed_send(sh, entry, row);

@@ -104,11 +104,37 @@ is_recordable(SmemShipper *sh, const SmemRecord *rec, int list)
 	return list == SMEM_LIST_MAIN || sh->stream[list].before <= rec->settled[SMEM_LIST_MAIN];
 }
 
+/* Whether rows of the stream have waited long enough for one without an outcome. */
+static bool
+is_held_up(SmemShipper *sh, int list)
+{
+	TimestampTz since = sh->stream[list].blocked_since;
+
+	return smem_window_is_blocked(&sh->window, list) && since != 0 &&
+		   sh->now - since >= EARLY_AFTER_US;
+}
+
+static bool
+is_slow(SmemShipper *sh, const SmemEntry *entry)
+{
+	return entry->sent && sh->now - entry->sent_at >= EARLY_AFTER_US;
+}
+
+static int
+room_aside(SmemShipper *sh, const SmemRecord *rec)
+{
+	/* A Kafka transaction brings the outcomes of all that was sent before. */
+	return sh->exact ? 0 : SMEM_WINDOW_ROWS - sh->window.stuck - rec->nstuck;
+}
+
+/* The settled beginning of a stream; where that is held up, what holds it up is set aside. */
 static void
 collect_stream(SmemShipper *sh, SmemRecord *rec, int list)
 {
 	dlist_iter iter;
 	int		   n = 0;
+	int		   delivered = sh->window.delivered_of[list];
+	bool	   held_up = is_held_up(sh, list);
 
 	if (!is_recordable(sh, rec, list))
 		return;
@@ -116,9 +142,13 @@ collect_stream(SmemShipper *sh, SmemRecord *rec, int list)
 	{
 		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
 
-		if (entry->kind == 0)
+		if (entry->kind != 0)
+			rec->entries[rec->n++] = entry;
+		else if (held_up && delivered > 0 && is_slow(sh, entry) && room_aside(sh, rec) > 0)
+			smem_record_set_aside(sh, rec, entry);
+		else
 			break;
-		rec->entries[rec->n++] = entry;
+		delivered -= entry->kind == SMEM_OUTCOME_DELIVERED;
 		n++;
 	}
 	rec->settled[list] = n;
@@ -145,8 +175,8 @@ collect(SmemShipper *sh, SmemRecord *rec)
 
 /*
  * What is delivered and no position can pass yet is logged, and noted as being
- * ahead: where a row of the stream keeps others waiting for long, and where a
- * page must be recorded as a whole.
+ * ahead: where a page must be recorded as a whole, and where too much is set
+ * aside already.
  */
 static void
 collect_early(SmemShipper *sh, SmemRecord *rec)
@@ -224,9 +254,10 @@ write_detour(SmemShipper *sh, SmemRecord *rec, SmemStream *st)
 {
 	SmemDetour detour = {.number = st->number, .tenant = st->tenant, .closed = st->closed};
 
-	if (st->recorded && smem_tenants_is_over(sh, st))
+	if (smem_tenants_is_over(sh, st))
 	{
-		smem_detour_forget(sh->sink, st->number);
+		if (st->recorded)
+			smem_detour_forget(sh->sink, st->number);
 		return;
 	}
 	if (!is_recordable(sh, rec, st->list))
@@ -286,6 +317,11 @@ publish_streams(SmemShipper *sh, SmemRecord *rec)
 static void
 remove_entries(SmemShipper *sh, SmemRecord *rec)
 {
+	for (int i = 0; i < rec->nstuck; i++)
+	{
+		smem_stream_row_gone(&sh->stream[rec->stuck[i]->list], rec->stuck[i]);
+		smem_window_set_aside(&sh->window, rec->stuck[i]);
+	}
 	for (int i = 0; i < rec->n; i++)
 	{
 		SmemEntry *entry = rec->entries[i];
@@ -402,7 +438,7 @@ void
 smem_settle_record(SmemShipper *sh, bool force)
 {
 	TimestampTz due = smem_settle_due(sh);
-	TimestampTz early;
+	TimestampTz early = early_due(sh);
 	SmemRecord	rec;
 
 	if (!force && (due == 0 || due > sh->now))
@@ -413,8 +449,7 @@ smem_settle_record(SmemShipper *sh, bool force)
 	collect(sh, &rec);
 	for (int i = 0; i < rec.n; i++)
 		smem_record_take(sh, &rec, rec.entries[i]);
-	early = early_due(sh);
-	if (smem_exact_due(sh) || (early != 0 && early <= sh->now))
+	if (smem_exact_due(sh) || (early != 0 && early <= sh->now && room_aside(sh, &rec) <= 0))
 		collect_early(sh, &rec);
 	if (!smem_begin("recording deliveries"))
 	{

@@ -180,8 +180,6 @@ serve_courier(SmemShipper *sh)
 	}
 	if (sh->link.fd < 0)
 		start_courier(sh);
-	if (sh->suspect != 0 && sh->ready)
-		blame_suspect(sh);
 }
 
 /* The oldest commit in a stream; late rows stand first in a step, so a few tell. */
@@ -301,7 +299,7 @@ turn_timeout_ms(SmemShipper *sh)
 	if (sh->link.fd >= 0 && !sh->ready)
 		return smem_exact_tell(sh) ? Min(timeout, time_left_ms(sh, sh->now + GATE_PAUSE_US))
 								   : timeout;
-	if (smem_due_now(sh) || sh->park_changed)
+	if (!sh->unsent && (smem_due_now(sh) || sh->park_changed))
 		timeout = 0;
 	else if (sh->next_due > sh->now)
 		timeout = Min(timeout, time_left_ms(sh, sh->next_due));
@@ -343,6 +341,9 @@ reload(SmemShipper *sh)
 	/* A courier writes transactions from its begin to its end, or none. */
 	if (sh->sink == SMEM_SINK_KAFKA && sh->exact != smem_guc_kafka_exactly_once)
 	{
+		/* What it has said counts. */
+		(void) smem_link_receive(&sh->link);
+		smem_settle_receive(sh);
 		stop_courier(sh);
 		smem_window_unsend(&sh->window, false);
 		smem_news_drop(sh);
@@ -364,6 +365,9 @@ take_turn(SmemShipper *sh)
 	serve_courier(sh);
 	smem_settle_record(sh, false);
 	(void) smem_exact_tell(sh);
+	/* Before it could be sent again. */
+	if (sh->suspect != 0 && sh->ready)
+		blame_suspect(sh);
 	smem_feed(sh);
 	maintain(sh);
 	MemoryContextSwitchTo(sh->turn);

@@ -234,7 +234,7 @@ advance(SmemShipper *sh, SmemStream *st)
 	SmemMoment	 *goal = st->closed ? &st->until : &main->last;
 	SmemMoment	  to;
 
-	if (!has_caught_up(st, goal) && st->nsteps < SMEM_STEPS)
+	if (!smem_moment_reached(&st->last, goal) && st->nsteps < SMEM_STEPS)
 	{
 		smem_moment_copy(&to, goal);
 		smem_stream_open_step(st, sh->sink, &to, 0, st->last_time);
@@ -262,6 +262,8 @@ detour_room(SmemShipper *sh, SmemStream *st)
 static bool
 wants_read(SmemShipper *sh, SmemStream *st)
 {
+	SmemStream *main = smem_main_stream(sh);
+
 	if (st->tenant == NULL || sh->now < st->hold_until || detour_room(sh, st) == 0 ||
 		(!st->closed && closed_is_unread(sh)))
 		return false;
@@ -269,8 +271,10 @@ wants_read(SmemShipper *sh, SmemStream *st)
 		return true;
 	if (st->closed)
 		return !is_read_to_end(st);
-	return !has_caught_up(st, &smem_main_stream(sh)->last) ||
-		   !smem_stream_unread(smem_main_stream(sh));
+	/* Where an earlier process had come further with it than with the main stream, it waits for that. */
+	if (!smem_moment_reached(&st->last, &main->last))
+		return st->nsteps < SMEM_STEPS;
+	return has_caught_up(st, &main->last) && !smem_stream_unread(main);
 }
 
 typedef struct ReadState

@@ -154,6 +154,21 @@ smem_window_logged(SmemWindow *window, SmemEntry *entry)
 	entry->kind = SMEM_OUTCOME_LOGGED;
 }
 
+void
+smem_window_set_aside(SmemWindow *window, SmemEntry *entry)
+{
+	dlist_delete(&entry->node);
+	window->rows_of[entry->list]--;
+	entry->of_tenant->rows--;
+	entry->list = SMEM_LIST_RETRIES;
+	entry->retry = true;
+	entry->head = true;
+	entry->stuck = true;
+	dlist_push_tail(&window->list[entry->list], &entry->node);
+	window->rows_of[entry->list]++;
+	window->stuck++;
+}
+
 bool
 smem_window_is_blocked(const SmemWindow *window, int list)
 {
@@ -261,6 +276,7 @@ smem_window_remove(SmemWindow *window, SmemEntry *entry)
 		window->closing--;
 	window->rows--;
 	window->rows_of[entry->list]--;
+	window->stuck -= entry->stuck;
 	window->delivered_of[entry->list] -= entry->kind == SMEM_OUTCOME_DELIVERED;
 	window->bytes -= entry->bytes;
 	dlist_delete(&entry->node);

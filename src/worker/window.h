@@ -54,12 +54,14 @@ typedef struct SmemEntry
 	bool			retry;	/* comes from elsewhere than a stream: list is SMEM_LIST_RETRIES */
 	bool			head;	/* of its session's parked rows */
 	bool			sent;	/* handed to the courier that runs now */
+	bool			stuck;	/* its stream went on without it: parked while it is under way */
 	uint8_t			deaths; /* couriers that died with the row in their hands */
 	uint8_t			kind;	/* SmemOutcomeKind, 0 while unknown */
 	int				attempts;
 	int				bytes;
 	TimestampTz		commit_at;
-	TimestampTz		at; /* when it was settled, or for DELAYED when it is due */
+	TimestampTz		sent_at; /* to the courier that runs now */
+	TimestampTz		at;		 /* when it was settled, or for DELAYED when it is due */
 	uint32_t		delay_ms;
 	SmemTenantRows *of_tenant;
 	char		   *session;
@@ -78,7 +80,8 @@ typedef struct SmemWindow
 	int			  rows_of[SMEM_LISTS];
 	int			  delivered_of[SMEM_LISTS]; /* of them, and not in the log yet */
 	int			  settled_retries;
-	int		closing; /* of the streams, those that later rows of their sessions must wait for */
+	int			  stuck; /* in the list of retries */
+	int		closing;	 /* of the streams, those that later rows of their sessions must wait for */
 	int64_t bytes;
 } SmemWindow;
 
@@ -120,6 +123,9 @@ extern void smem_window_settle(SmemWindow *window, SmemEntry *entry, const SmemO
 
 /* A delivered row is in the log, although its stream's position cannot pass it yet. */
 extern void smem_window_logged(SmemWindow *window, SmemEntry *entry);
+
+/* A row without an outcome leaves its stream, and stands among the retries. */
+extern void smem_window_set_aside(SmemWindow *window, SmemEntry *entry);
 
 /* Whether the list's first row has no outcome, while later ones are delivered. */
 extern bool smem_window_is_blocked(const SmemWindow *window, int list);

@@ -41,12 +41,14 @@ smem_lever_retry(SmemSink sink, const int64 *id)
 	Datum args[2] = {sink_datum(sink), id != NULL ? Int64GetDatum(*id) : 0};
 
 	return (int64) smem_latest_query(
-		"UPDATE somamem.parked p SET next_attempt_at = pg_catalog.clock_timestamp()"
-		" FROM (SELECT w.id FROM somamem.parked w WHERE w.sink = $1 AND w.state <> 'delayed'"
-		"  AND ($2 IS NULL OR w.id = $2) AND NOT EXISTS (SELECT 1 FROM somamem.parked f"
-		"   WHERE f.sink = $1 AND f.tenant = w.tenant AND f.session_id = w.session_id AND f.id < w.id"
-		"   AND f.state <> 'delayed') FOR UPDATE OF w SKIP LOCKED) AS head"
-		" WHERE p.sink = $1 AND p.id = head.id",
+		/* Arrays, so that no plan compares each parked row with each other one. */
+		"WITH head AS MATERIALIZED (SELECT DISTINCT ON (f.tenant, f.session_id) f.id FROM somamem.parked f"
+		"  WHERE f.sink = $1 AND f.state <> 'delayed' ORDER BY f.tenant, f.session_id, f.id),"
+		" free AS MATERIALIZED (SELECT w.id FROM somamem.parked w WHERE w.sink = $1"
+		"  AND w.id = ANY (ARRAY(SELECT h.id FROM head h WHERE $2 IS NULL OR h.id = $2))"
+		"  FOR UPDATE SKIP LOCKED)"
+		" UPDATE somamem.parked p SET next_attempt_at = pg_catalog.clock_timestamp()"
+		" WHERE p.sink = $1 AND p.id = ANY (ARRAY(SELECT f.id FROM free f))",
 		2, types, args, id != NULL ? "  " : " n");
 }
 

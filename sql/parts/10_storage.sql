@@ -95,6 +95,7 @@ CREATE TABLE somamem.shipment
 	first_id	bigint,
 	last_id		bigint,
 	kafka_page	bigint,
+	owners		bigint[],
 	PRIMARY KEY (sink, id)
 );
 CREATE INDEX shipment_ids ON somamem.shipment USING gist (pg_catalog.int8range(first_id, last_id, '[]'))
@@ -184,6 +185,7 @@ COMMENT ON TABLE somamem.segment IS 'state of the ring of outbox segments; the c
 COMMENT ON TABLE somamem.shipment IS 'log of recorded pages per sink, with receipts; a sink''s newest row is its position';
 COMMENT ON TABLE somamem.detour IS 'positions of tenants whose backlog is shipped beside the stream of all others';
 COMMENT ON COLUMN somamem.shipment.kafka_page IS 'number of the last Kafka transaction whose rows are recorded (somamem.kafka_exactly_once)';
+COMMENT ON COLUMN somamem.shipment.owners IS 'parallel to ids: hash of the tenant (upper 32 bits), of tenant and session (lower 32 bits); 0 where erased';
 COMMENT ON TABLE somamem.ahead IS 'rows that a sink has although no position has passed them yet';
 COMMENT ON TABLE somamem.parked IS 'rows behind a sink''s position that are not delivered yet';
 COMMENT ON COLUMN somamem.parked.state IS 'retry (failed by itself), behind (an earlier row of its session is parked), held (its tenant is throttled), sent (under way for long, while its stream goes on), delayed (deliver_after)';

@@ -57,11 +57,14 @@ CREATE TRIGGER copy BEFORE INSERT OR UPDATE OR DELETE ON somamem.segment
 	FOR EACH ROW EXECUTE FUNCTION somamem._ignore_copy();
 CREATE TRIGGER copy BEFORE INSERT OR UPDATE OR DELETE ON somamem.detour
 	FOR EACH ROW EXECUTE FUNCTION somamem._ignore_copy();
+CREATE TRIGGER copy BEFORE INSERT OR UPDATE OR DELETE ON somamem.ahead
+	FOR EACH ROW EXECUTE FUNCTION somamem._ignore_copy();
 ALTER TABLE somamem.shipment ENABLE REPLICA TRIGGER copy;
 ALTER TABLE somamem.parked ENABLE REPLICA TRIGGER copy;
 ALTER TABLE somamem.dead_letter ENABLE REPLICA TRIGGER copy;
 ALTER TABLE somamem.segment ENABLE REPLICA TRIGGER copy;
 ALTER TABLE somamem.detour ENABLE REPLICA TRIGGER copy;
+ALTER TABLE somamem.ahead ENABLE REPLICA TRIGGER copy;
 
 /*
  * A publisher that publishes deletes refuses them on a table without an

@@ -13,7 +13,7 @@
  * Returns: the table, and what it holds: "rows" have a column tenant, and are
  *   deleted; where they have a column session_id too, erase of one session
  *   deletes no others, and where not, it leaves them; where they have a column
- *   id, that id is erased.  "receipts" are arrays parallel to ids, and emptied.
+ *   id, that id is erased.  "receipts" are arrays parallel to owners, and emptied.
  */
 CREATE FUNCTION somamem._tenant_tables(OUT relation text, OUT holds text)
 RETURNS SETOF record
@@ -30,9 +30,21 @@ $$;
 COMMENT ON FUNCTION somamem._tenant_tables() IS 'the tables that hold tenants'' data, for erase';
 
 /*
+ * Purpose: whether a page of the shipment log has a row of an owner.
+ * Returns: whether one of the owners is this one, as far as the mask goes.
+ */
+CREATE FUNCTION somamem._owns(owners bigint[], mask bigint, owner bigint)
+RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'somamem_owns';
+
+COMMENT ON FUNCTION somamem._owns(bigint[], bigint, bigint) IS 'whether a page of the shipment log has a row of an owner';
+
+/*
  * Purpose: rows that are still in the outbox, and that the sink has.
- * Returns: their ids from from_id to to_id, with tenant and session; of one
- *   tenant where it is named.
+ * Returns: their ids from from_id to to_id, with tenant and session, and
+ *   whether the sink's position has still to pass them; of one tenant where it
+ *   is named.
  * A position of another server, from before a restore, says nothing of
  * transactions: then the log alone counts.
  */
@@ -43,27 +55,29 @@ CREATE FUNCTION somamem._delivered(
 	for_tenant text,
 	OUT id bigint,
 	OUT tenant text,
-	OUT session_id text)
+	OUT session_id text,
+	OUT ahead boolean)
 RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1000
 AS $$
-	SELECT o.id, o.tenant, o.session_id
+	SELECT o.id, o.tenant, o.session_id, o.id IN (SELECT a.id FROM somamem.ahead a WHERE a.sink = $1)
 	FROM (SELECT s.* FROM somamem.shipment s WHERE s.sink = $1 ORDER BY s.id DESC LIMIT 1) AS n
 	CROSS JOIN somamem.outbox o
 	WHERE o.id BETWEEN $2 AND $3 AND ($4 IS NULL OR o.tenant = $4) AND o.xid <> '3'
-		AND CASE WHEN n.system_identifier = (SELECT c.system_identifier FROM pg_catalog.pg_control_system() AS c)
-			THEN pg_catalog.pg_visible_in_snapshot(o.xid, n.from_snapshot)
-				OR o.xid >= n.from_next_xid AND o.id <= n.from_high
-				OR coalesce(o.id <= n.after_id AND pg_catalog.pg_visible_in_snapshot(o.xid, n.to_snapshot), false)
-			ELSE EXISTS (SELECT 1 FROM somamem.shipment l WHERE l.sink IS NOT DISTINCT FROM $1
-				AND l.first_id IS NOT NULL AND pg_catalog.int8range(l.first_id, l.last_id, '[]') @> o.id
-				AND o.id = ANY (l.ids))
-			END
-		AND NOT EXISTS (SELECT 1 FROM somamem.detour v WHERE v.sink = $1 AND v.tenant = o.tenant
-			AND NOT (pg_catalog.pg_visible_in_snapshot(o.xid, v.from_snapshot)
-				OR o.xid >= v.from_next_xid AND o.id <= v.from_high
-				OR coalesce(o.id <= v.after_id AND pg_catalog.pg_visible_in_snapshot(o.xid, v.to_snapshot), false))
-			AND (v.until_snapshot IS NULL OR pg_catalog.pg_visible_in_snapshot(o.xid, v.until_snapshot)))
+		AND (o.id IN (SELECT a.id FROM somamem.ahead a WHERE a.sink = $1)
+			OR CASE WHEN n.system_identifier = (SELECT c.system_identifier FROM pg_catalog.pg_control_system() AS c)
+				THEN pg_catalog.pg_visible_in_snapshot(o.xid, n.from_snapshot)
+					OR o.xid >= n.from_next_xid AND o.id <= n.from_high
+					OR coalesce(o.id <= n.after_id AND pg_catalog.pg_visible_in_snapshot(o.xid, n.to_snapshot), false)
+				ELSE EXISTS (SELECT 1 FROM somamem.shipment l WHERE l.sink IS NOT DISTINCT FROM $1
+					AND l.first_id IS NOT NULL AND pg_catalog.int8range(l.first_id, l.last_id, '[]') @> o.id
+					AND o.id = ANY (l.ids))
+				END
+			AND NOT EXISTS (SELECT 1 FROM somamem.detour v WHERE v.sink = $1 AND v.tenant = o.tenant
+				AND NOT (pg_catalog.pg_visible_in_snapshot(o.xid, v.from_snapshot)
+					OR o.xid >= v.from_next_xid AND o.id <= v.from_high
+					OR coalesce(o.id <= v.after_id AND pg_catalog.pg_visible_in_snapshot(o.xid, v.to_snapshot), false))
+				AND (v.until_snapshot IS NULL OR pg_catalog.pg_visible_in_snapshot(o.xid, v.until_snapshot))))
 		AND NOT EXISTS (SELECT 1 FROM somamem.parked p WHERE p.sink = $1 AND p.id = o.id)
 		AND NOT EXISTS (SELECT 1 FROM somamem.dead_letter d WHERE d.sink = $1 AND d.id = o.id)
 		AND NOT EXISTS (SELECT 1 FROM somamem.withdrawn w WHERE w.id = o.id AND w.sink IN ($1, '*'))
@@ -152,7 +166,8 @@ COMMENT ON FUNCTION somamem.discard(text, bigint) IS 'gives up a row that the si
 /*
  * Purpose: delivers again what the sink has already, of the rows that are
  *   still in the outbox, in their order.
- * Returns: how many.
+ * Returns: how many.  A notice says how many the sink has that were left out,
+ *   because rows before them are not settled yet.
  * Raises: as redrive, and 22004 for a NULL end of the range.
  * Privilege: EXECUTE; none on the tables.
  */

@@ -169,15 +169,21 @@ Datum
 somamem_replay(PG_FUNCTION_ARGS)
 {
 	SmemSink sink = sink_argument(fcinfo);
+	int64	 left_out;
 	int64	 rows;
 
 	require_argument(fcinfo, 1, "from_id");
 	require_argument(fcinfo, 2, "to_id");
 	begin_lever("replay()");
 	stop_workers();
-	rows =
-		smem_lever_replay(sink, PG_GETARG_INT64(1), PG_GETARG_INT64(2), text_argument(fcinfo, 3));
+	rows = smem_lever_replay(sink, PG_GETARG_INT64(1), PG_GETARG_INT64(2), text_argument(fcinfo, 3),
+							 &left_out);
 	SPI_finish();
+	if (left_out > 0)
+		ereport(NOTICE, (errmsg(INT64_FORMAT
+								" rows were left out, because rows before them are not settled",
+								left_out),
+						 errhint("Replay them later.")));
 	PG_RETURN_INT64(rows);
 }
 

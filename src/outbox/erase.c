@@ -5,21 +5,20 @@
 #include "catalog/heap.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
+#include "core/owner.h"
+#include "outbox/row.h"
 #include "outbox/snapshot.h"
 #include "pg/catalog.h"
 #include "pg/latest.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/timestamp.h"
-
-#define FEW_ROWS 1000
 
 typedef struct TenantTable
 {
 	char *name;
 	Oid	  oid;
-	bool  receipts; /* arrays parallel to ids, not rows of its own */
+	bool  receipts; /* arrays parallel to owners, not rows of its own */
 } TenantTable;
 
 static TenantTable *
@@ -54,17 +53,14 @@ deletion(TenantTable *table, bool of_session)
 					quote_identifier(table->name), has_session ? "t.session_id = $2" : "true");
 }
 
-/*
- * Rows go, and their ids are noted.  All of one call have one time: the mark
- * by which it finds their receipts.  The id of a copy is another server's.
- */
+/* Rows go, and their ids are noted, but for those of copies, which are another server's. */
 static int64
-erase_rows(TenantTable *table, text *tenant, text *session, TimestampTz mark)
+erase_rows(TenantTable *table, text *tenant, text *session)
 {
-	Oid	  types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
-	Datum args[3] = {PointerGetDatum(tenant), PointerGetDatum(session), TimestampTzGetDatum(mark)};
-	bool  has_xid = get_attnum(table->oid, "xid") != InvalidAttrNumber;
-	const char *nulls = session != NULL ? "   " : " n ";
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		args[2] = {PointerGetDatum(tenant), PointerGetDatum(session)};
+	bool		has_xid = get_attnum(table->oid, "xid") != InvalidAttrNumber;
+	const char *nulls = session != NULL ? "  " : " n";
 	char *delete = deletion(table, session != NULL);
 
 	if (delete == NULL)
@@ -76,52 +72,61 @@ erase_rows(TenantTable *table, text *tenant, text *session, TimestampTz mark)
 	}
 	smem_latest_query(
 		psprintf("WITH gone AS (%s RETURNING t.id, %s AS copy),"
-				 " noted AS (INSERT INTO somamem.withdrawn (id, sink, state, withdrawn_at)"
-				 "  SELECT DISTINCT g.id, '*', 'erased', $3 FROM gone g WHERE NOT g.copy"
+				 " noted AS (INSERT INTO somamem.withdrawn (id, sink, state)"
+				 "  SELECT DISTINCT g.id, '*', 'erased' FROM gone g WHERE NOT g.copy"
 				 "  ON CONFLICT (id, sink) DO NOTHING RETURNING id)"
 				 " SELECT (SELECT pg_catalog.count(*) FROM noted) + pg_catalog.count(*)"
 				 " FROM gone g WHERE g.copy",
 				 delete, has_xid ? "t.xid = " SMEM_XID_COPY_SQL : "false"),
-		3, types, args, nulls);
+		2, types, args, nulls);
 	return smem_latest_number(1);
 }
 
-/* Pages with rows of this mark: looked up row by row, which for many takes longer than to read the whole log. */
-static char *
-pages_of(const char *name, int64 rows)
+/* No stream will meet these rows any more, and so none would take them out. */
+static void
+forget_ahead(void)
 {
-	if (rows <= FEW_ROWS)
-		return psprintf("SELECT h.sink, h.id FROM somamem.withdrawn w JOIN somamem.%s h"
-						" ON pg_catalog.int8range(h.first_id, h.last_id, '[]') @> w.id"
-						" AND w.id = ANY (h.ids) WHERE h.first_id IS NOT NULL"
-						" AND w.sink = '*' AND w.withdrawn_at = $1",
-						name);
-	return psprintf("SELECT h.sink, h.id FROM somamem.%s h"
-					" CROSS JOIN LATERAL pg_catalog.unnest(h.ids) AS i (id)"
-					" JOIN somamem.withdrawn w ON w.id = i.id"
-					" WHERE w.sink = '*' AND w.withdrawn_at = $1",
-					name);
+	smem_latest_query("DELETE FROM somamem.ahead a USING somamem.withdrawn w"
+					  " WHERE w.id = a.id AND w.sink = '*'",
+					  0, NULL, NULL, NULL);
 }
 
-/* Receipts of the rows with this mark become null; all others keep their text. */
-static void
-erase_receipts(TenantTable *table, TimestampTz mark, int64 rows)
+static SmemStr
+utf8(text *value)
 {
-	const char *name = quote_identifier(table->name);
-	Oid			types[1] = {TIMESTAMPTZOID};
-	Datum		args[1] = {TimestampTzGetDatum(mark)};
-	char	   *query;
+	SmemOutboxRow scratch = {0};
+	SmemStr		  absent = {NULL, 0};
 
-	query = psprintf("UPDATE somamem.%s s SET receipts = (SELECT '[' || pg_catalog.string_agg("
-					 "  CASE WHEN EXISTS (SELECT 1 FROM somamem.withdrawn w"
-					 "   WHERE w.id = r.id AND w.sink = '*') THEN 'null' ELSE r.receipt::text END,"
-					 "  ',' ORDER BY r.n) || ']'"
-					 "  FROM ROWS FROM (pg_catalog.unnest(s.ids),"
-					 "   pg_catalog.json_array_elements(s.receipts::json))"
-					 "   WITH ORDINALITY AS r (id, receipt, n))"
-					 " WHERE s.receipts IS NOT NULL AND (s.sink, s.id) IN (%s)",
-					 name, pages_of(name, rows));
-	smem_latest_query(query, 1, types, args, NULL);
+	if (value == NULL)
+		return absent;
+	return smem_row_utf8(text_to_cstring(value), VARSIZE_ANY_EXHDR(value), &scratch);
+}
+
+/*
+ * Receipts of the owner become null, also where the row itself is long gone;
+ * all others keep their text.  What has the same hash by chance loses its
+ * receipts, too: one tenant in four thousand million, and no row is lost.
+ */
+static void
+erase_receipts(TenantTable *table, text *tenant, text *session)
+{
+	uint64 mask = session != NULL ? SMEM_OWNER_SESSION : SMEM_OWNER_TENANT;
+	uint64 owner = smem_owner(utf8(tenant), utf8(session)) & mask;
+	Oid	   types[2] = {INT8OID, INT8OID};
+	Datum  args[2] = {Int64GetDatum((int64) mask), Int64GetDatum((int64) owner)};
+
+	smem_latest_query(
+		psprintf(
+			"UPDATE somamem.%s s SET (receipts, owners) = (SELECT '[' || pg_catalog.string_agg("
+			"   CASE WHEN r.owner & $1 = $2 THEN 'null' ELSE r.receipt::text END, ',' ORDER BY r.n)"
+			"   || ']', pg_catalog.array_agg(CASE WHEN r.owner & $1 = $2 THEN 0 ELSE r.owner END"
+			"   ORDER BY r.n)"
+			"  FROM ROWS FROM (pg_catalog.unnest(s.owners),"
+			"   pg_catalog.json_array_elements(s.receipts::json))"
+			"   WITH ORDINALITY AS r (owner, receipt, n))"
+			" WHERE s.receipts IS NOT NULL AND somamem._owns(s.owners, $1, $2)",
+			quote_identifier(table->name)),
+		2, types, args, NULL);
 }
 
 /* Column statistics quote the commonest values.  The lock keeps ANALYZE from collecting them again meanwhile. */
@@ -137,7 +142,6 @@ erase_statistics(Oid oid)
 int64
 smem_erase(text *tenant, text *session)
 {
-	TimestampTz	 mark = GetCurrentTimestamp();
 	int			 n;
 	TenantTable *tables = list_tables(&n);
 	int64		 rows = 0;
@@ -146,12 +150,13 @@ smem_erase(text *tenant, text *session)
 	{
 		LockRelationOid(tables[i].oid, ShareUpdateExclusiveLock);
 		if (!tables[i].receipts)
-			rows += erase_rows(&tables[i], tenant, session, mark);
+			rows += erase_rows(&tables[i], tenant, session);
 	}
+	forget_ahead();
 	for (int i = 0; i < n; i++)
 	{
 		if (tables[i].receipts)
-			erase_receipts(&tables[i], mark, rows);
+			erase_receipts(&tables[i], tenant, session);
 		erase_statistics(tables[i].oid);
 	}
 	return rows;

@@ -137,8 +137,13 @@ smem_lever_redrive(SmemSink sink, text *tenant, const int64 *id, SmemRedriven *r
 	result->late = count_late(sink, ids, tenant);
 }
 
+/*
+ * A row that a stream has still to meet, and passes by because it is noted as
+ * being ahead, cannot be in the parking place as well: whichever of the two
+ * came first to the window would keep the other out of it.
+ */
 int64
-smem_lever_replay(SmemSink sink, int64 from_id, int64 to_id, text *tenant)
+smem_lever_replay(SmemSink sink, int64 from_id, int64 to_id, text *tenant, int64 *left_out)
 {
 	Oid	  types[4] = {TEXTOID, INT8OID, INT8OID, TEXTOID};
 	Datum args[4] = {sink_datum(sink), Int64GetDatum(from_id), Int64GetDatum(to_id),
@@ -147,15 +152,18 @@ smem_lever_replay(SmemSink sink, int64 from_id, int64 to_id, text *tenant)
 	bool  isnull;
 
 	smem_latest_query(
-		"WITH parked AS (INSERT INTO somamem.parked (sink, id, tenant, session_id, state, commit_at)"
+		"WITH found AS MATERIALIZED (SELECT d.* FROM somamem._delivered($1, $2, $3, $4) AS d),"
+		" parked AS (INSERT INTO somamem.parked (sink, id, tenant, session_id, state, commit_at)"
 		"  SELECT $1, d.id, d.tenant, d.session_id, 'behind', pg_catalog.clock_timestamp()"
-		"  FROM somamem._delivered($1, $2, $3, $4) AS d RETURNING id)"
-		" SELECT pg_catalog.count(*), pg_catalog.array_agg(p.id) FROM parked p",
+		"  FROM found d WHERE NOT d.ahead RETURNING id)"
+		" SELECT pg_catalog.count(*), (SELECT pg_catalog.count(*) FROM found d WHERE d.ahead),"
+		"  pg_catalog.array_agg(p.id) FROM parked p",
 		4, types, args, tenant != NULL ? "    " : "   n");
 	rows = smem_latest_number(1);
+	*left_out = smem_latest_number(2);
 	if (rows > 0)
 		order_sessions(sink,
-					   SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+					   SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
 	return rows;
 }
 

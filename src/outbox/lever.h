@@ -28,8 +28,12 @@ extern int64 smem_lever_retry(SmemSink sink, const int64 *id);
 /* Dead letters back into the queue; tenant and id may be NULL. */
 extern void smem_lever_redrive(SmemSink sink, text *tenant, const int64 *id, SmemRedriven *result);
 
-/* Delivered rows back into the queue; tenant may be NULL. */
-extern int64 smem_lever_replay(SmemSink sink, int64 from_id, int64 to_id, text *tenant);
+/*
+ * Delivered rows back into the queue; tenant may be NULL.  Left out, and
+ * counted, are those that the sink has and its position has not passed.
+ */
+extern int64 smem_lever_replay(SmemSink sink, int64 from_id, int64 to_id, text *tenant,
+							   int64 *left_out);
 
 /* Gives up a dead letter or parked row; false when there is none. */
 extern bool smem_lever_discard(SmemSink sink, int64 id);

@@ -34,6 +34,16 @@ lift_sequence(int64 newest)
 	smem_query(&query, args, NULL, 0);
 }
 
+/* What another server had ahead of its position is in its log, which is asked instead. */
+static void
+forget_ahead(SmemSink sink)
+{
+	static SmemQuery query = {"DELETE FROM somamem.ahead WHERE sink = $1", 1, {TEXTOID}};
+	Datum			 args[1] = {CStringGetTextDatum(smem_sink_name(sink))};
+
+	smem_query(&query, args, NULL, 0);
+}
+
 bool
 smem_position_load(SmemSink sink, SmemPosition *position)
 {
@@ -70,6 +80,8 @@ smem_position_load(SmemSink sink, SmemPosition *position)
 		position->after_id = DatumGetInt64(SPI_getbinval(tuple, desc, 7, &isnull));
 	}
 	lift_sequence(DatumGetInt64(SPI_getbinval(tuple, desc, 9, &isnull)));
+	if (position->restored)
+		forget_ahead(sink);
 	return true;
 }
 
@@ -89,15 +101,15 @@ smem_position_record(SmemSink sink, const SmemPosition *position, const SmemPage
 	static SmemQuery query = {
 		"INSERT INTO somamem.shipment (sink, system_identifier, from_snapshot, from_high, from_next_xid,"
 		" to_snapshot, to_high, to_next_xid, after_id, oldest_commit_at, rows, bytes, ids, delivered_at,"
-		" receipts, first_id, last_id, kafka_page)"
+		" receipts, first_id, last_id, kafka_page, owners)"
 		" VALUES ($1, $2, $3::pg_snapshot, $4, $5, $6::pg_snapshot, $7, $8, $9, $10, $11, $12, $13, $14,"
-		" $15, $16, $17, $18)",
-		18,
+		" $15, $16, $17, $18, $19)",
+		19,
 		{TEXTOID, INT8OID, TEXTOID, INT8OID, XID8OID, TEXTOID, INT8OID, XID8OID, INT8OID,
 		 TIMESTAMPTZOID, INT4OID, INT8OID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTOID, INT8OID,
-		 INT8OID, INT8OID}};
-	Datum	args[18] = {0};
-	char	nulls[19] = "                  ";
+		 INT8OID, INT8OID, INT8ARRAYOID}};
+	Datum	args[19] = {0};
+	char	nulls[20] = "                   ";
 	int64_t first = PG_INT64_MAX;
 	int64_t last = 0;
 
@@ -135,9 +147,10 @@ smem_position_record(SmemSink sink, const SmemPosition *position, const SmemPage
 		args[14] = CStringGetTextDatum(page->receipts);
 		args[15] = Int64GetDatum(first);
 		args[16] = Int64GetDatum(last);
+		args[18] = int8_array(page->owners, page->rows, INT8OID);
 	}
 	else
-		nulls[9] = nulls[12] = nulls[13] = nulls[14] = nulls[15] = nulls[16] = 'n';
+		nulls[9] = nulls[12] = nulls[13] = nulls[14] = nulls[15] = nulls[16] = nulls[18] = 'n';
 	smem_query(&query, args, nulls, 0);
 }
 

@@ -28,6 +28,7 @@ typedef struct SmemPage
 {
 	int			 rows;
 	int64_t		*ids;
+	int64_t		*owners; /* core/owner.h */
 	TimestampTz *delivered_at;
 	const char	*receipts; /* JSON array, one element per row */
 	int64_t		 bytes;

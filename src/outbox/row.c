@@ -69,8 +69,8 @@ convert(char *text, int len, int encoding, size_t *converted_len)
 }
 
 /* Sinks speak UTF-8.  A text that cannot be turned into it marks the row, whose trouble that is. */
-static SmemStr
-to_utf8(char *text, int len, SmemOutboxRow *row)
+SmemStr
+smem_row_utf8(char *text, int len, SmemOutboxRow *row)
 {
 	SmemStr str = {text, (size_t) len};
 	int		encoding = GetDatabaseEncoding();
@@ -105,7 +105,7 @@ text_column(SPITupleTable *table, uint64 i, int number, SmemOutboxRow *row, char
 	string = TextDatumGetCString(value);
 	if (raw != NULL)
 		*raw = string;
-	return to_utf8(string, strlen(string), row);
+	return smem_row_utf8(string, strlen(string), row);
 }
 
 void
@@ -182,7 +182,7 @@ collect_extras(Jsonb *payload, JsonbContainer *metadata, SmemOutboxRow *row)
 		(void) JsonbToCString(&text, &whole->root, VARSIZE(whole));
 	}
 	if (text.data != NULL)
-		row->row.extras = to_utf8(text.data, text.len, row);
+		row->row.extras = smem_row_utf8(text.data, text.len, row);
 }
 
 static void
@@ -195,18 +195,18 @@ decode_payload(Jsonb *payload, SmemSink sink, SmemOutboxRow *row)
 
 	initStringInfo(&text);
 	(void) JsonbToCString(&text, &payload->root, VARSIZE(payload));
-	row->row.payload = to_utf8(text.data, text.len, row);
+	row->row.payload = smem_row_utf8(text.data, text.len, row);
 	if (member(&payload->root, "role", &value) && value.type == jbvString)
-		row->row.role = to_utf8(pnstrdup(value.val.string.val, value.val.string.len),
-								value.val.string.len, row);
+		row->row.role = smem_row_utf8(pnstrdup(value.val.string.val, value.val.string.len),
+									  value.val.string.len, row);
 	if (sink != SMEM_SINK_SOMABRAIN)
 		return;
 	if (member(&payload->root, "metadata", &held) && held.type == jbvBinary &&
 		JsonContainerIsObject(held.val.binary.data))
 		metadata = held.val.binary.data;
 	if (metadata && member(metadata, "universe_id", &value) && value.type == jbvString)
-		row->row.universe = to_utf8(pnstrdup(value.val.string.val, value.val.string.len),
-									value.val.string.len, row);
+		row->row.universe = smem_row_utf8(pnstrdup(value.val.string.val, value.val.string.len),
+										  value.val.string.len, row);
 	collect_extras(payload, metadata, row);
 }
 

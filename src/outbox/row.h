@@ -19,6 +19,9 @@ extern uint64_t smem_row_xid(SPITupleTable *table, uint64_t i);
 extern void smem_row_text(SPITupleTable *table, uint64_t i, int column, SmemOutboxRow *row,
 						  SmemStr *text);
 
+/* A text of the database as sinks get it: itself where it cannot be turned into UTF-8, which marks the row. */
+extern SmemStr smem_row_utf8(char *text, int len, SmemOutboxRow *row);
+
 /* Everything it sets lives in the current context. */
 extern void smem_row_decode(SPITupleTable *table, uint64_t i, SmemSink sink, SmemOutboxRow *row);
 

@@ -23,7 +23,7 @@
 #define WIND_DOWN_US ((int64_t) 300000)
 
 /* Who signals so often does not want to wait any longer. */
-#define SIGNALS_TO_DIE 4
+#define SIGNALS_TO_DIE 10
 
 static volatile sig_atomic_t stop_signals = 0;
 
@@ -83,13 +83,22 @@ smem_control_read(SmemShipper *sh)
 	sh->levers = false;
 }
 
+/* What a sink said about when to come back is not heeded this once, neither for itself nor for a tenant. */
+static void
+try_now(SmemShipper *sh)
+{
+	smem_tenants_release(sh);
+	if (sh->link.fd >= 0)
+		smem_frame_end(&sh->link.out, smem_frame_begin(&sh->link.out, SMEM_FRAME_TRY_NOW));
+}
+
 void
 smem_control_check(SmemShipper *sh)
 {
 	if (pg_atomic_exchange_u32(&sh->slot->levers, 0) != 0)
 		sh->levers = true;
-	if (pg_atomic_exchange_u32(&sh->slot->try_now, 0) != 0 && sh->link.fd >= 0)
-		smem_frame_end(&sh->link.out, smem_frame_begin(&sh->link.out, SMEM_FRAME_TRY_NOW));
+	if (pg_atomic_exchange_u32(&sh->slot->try_now, 0) != 0)
+		try_now(sh);
 	if (sh->sink == SMEM_SINK_KAFKA && pg_atomic_exchange_u32(&sh->slot->news, 0) != 0)
 		sh->news = true;
 }
@@ -109,24 +118,27 @@ is_still(const SmemShipper *sh)
 	return sh->courier_paused && sh->in_flight == 0 && !smem_exact_due(sh);
 }
 
-/* Waits for the courier to say more; false when it is gone, or time is up. */
+/* Waits for the courier to say more; false when time is up, or it is gone, which closes the link. */
 static bool
 hear(SmemShipper *sh, TimestampTz until)
 {
-	int events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH | WL_SOCKET_READABLE;
+	int	 events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH | WL_SOCKET_READABLE;
+	bool alive;
 
-	if (!smem_link_send(&sh->link) || sh->now >= until)
+	if (sh->now >= until)
 		return false;
+	(void) smem_link_send(&sh->link);
 	if (smem_buf_len(&sh->link.out) > 0)
 		events |= WL_SOCKET_WRITEABLE;
 	(void) WaitLatchOrSocket(MyLatch, events, sh->link.fd, (until - sh->now + 999) / 1000,
 							 PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
-	if (!smem_link_receive(&sh->link))
-		return false;
+	alive = smem_link_receive(&sh->link);
 	smem_settle_receive(sh);
-	return true;
+	if (!alive)
+		smem_link_close(&sh->link);
+	return alive;
 }
 
 void
@@ -150,4 +162,6 @@ smem_control_wind_down(SmemShipper *sh)
 	MemoryContextSwitchTo(sh->turn);
 	if (sh->exists && smem_settle_due(sh) != 0)
 		smem_settle_record(sh, true);
+	if (sh->exists)
+		smem_due_give_back(sh);
 }

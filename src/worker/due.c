@@ -7,6 +7,7 @@
 #include "worker/shipper.h"
 
 #include "outbox/park.h"
+#include "pg/query.h"
 #include "pg/settings.h"
 #include "utils/timestamp.h"
 
@@ -59,6 +60,34 @@ return_turns(SmemShipper *sh, DueState *state)
 			ids[n++] = state->due[i].id;
 	}
 	smem_park_return(sh->sink, ids, n);
+}
+
+/* A courier that died may have died of the row: that attempt stays counted. */
+static bool
+had_no_attempt(const SmemShipper *sh, const SmemEntry *entry)
+{
+	return entry->head && entry->kind == 0 && entry->deaths == 0 &&
+		   (!entry->sent || sh->link.fd >= 0);
+}
+
+void
+smem_due_give_back(SmemShipper *sh)
+{
+	int64_t	  *ids = palloc(sizeof(int64_t) * (sh->window.rows_of[SMEM_LIST_RETRIES] + 1));
+	dlist_iter iter;
+	int		   n = 0;
+
+	dlist_foreach (iter, &sh->window.list[SMEM_LIST_RETRIES])
+	{
+		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
+
+		if (had_no_attempt(sh, entry))
+			ids[n++] = entry->id;
+	}
+	if (n == 0 || !smem_begin("giving attempts back"))
+		return;
+	smem_park_return(sh->sink, ids, n);
+	smem_commit();
 }
 
 /* A row that waits in the courier for its sink to come back is not due again, nor another attempt. */

@@ -6,6 +6,7 @@
 
 #include "worker/shipper.h"
 
+#include "core/owner.h"
 #include "outbox/park.h"
 #include "outbox/restore.h"
 #include "pg/flush.h"
@@ -54,6 +55,7 @@ smem_feed_send(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
 	if (entry->head)
 		row->row.flags |= SMEM_ROW_REOPEN;
 	row->row.attempts = (uint32_t) entry->attempts;
+	entry->owner = smem_owner(row->row.tenant, row->row.session);
 	smem_frame_row(&sh->link.out, &row->row);
 	entry->sent = true;
 	entry->sent_at = sh->now;

@@ -18,11 +18,12 @@ touch(SmemRecord *rec, SmemEntry *entry)
 }
 
 void
-smem_record_log(SmemRecord *rec, int64_t id, TimestampTz at, const char *receipt)
+smem_record_log(SmemRecord *rec, int64_t id, uint64_t owner, TimestampTz at, const char *receipt)
 {
 	int i = rec->page.rows++;
 
 	rec->page.ids[i] = id;
+	rec->page.owners[i] = (int64_t) owner;
 	rec->page.delivered_at[i] = at;
 	appendStringInfoChar(&rec->receipts, i == 0 ? '[' : ',');
 	appendStringInfoString(&rec->receipts, receipt ? receipt : "null");
@@ -31,7 +32,7 @@ smem_record_log(SmemRecord *rec, int64_t id, TimestampTz at, const char *receipt
 void
 smem_record_delivered(SmemRecord *rec, SmemEntry *entry)
 {
-	smem_record_log(rec, entry->id, entry->at, entry->receipt);
+	smem_record_log(rec, entry->id, entry->owner, entry->at, entry->receipt);
 	rec->page.bytes += entry->bytes;
 	if (rec->page.oldest_commit_at == 0 || entry->commit_at < rec->page.oldest_commit_at)
 		rec->page.oldest_commit_at = entry->commit_at;
@@ -174,6 +175,7 @@ smem_record_init(SmemRecord *rec, int n)
 	memset(rec, 0, sizeof(*rec));
 	rec->entries = palloc(sizeof(SmemEntry *) * n);
 	rec->page.ids = palloc(sizeof(int64_t) * n);
+	rec->page.owners = palloc(sizeof(int64_t) * n);
 	rec->page.delivered_at = palloc(sizeof(TimestampTz) * n);
 	rec->parked = palloc(sizeof(SmemParked) * n);
 	rec->dead = palloc(sizeof(SmemDead) * n);

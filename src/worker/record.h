@@ -55,6 +55,7 @@ extern void smem_record_set_aside(SmemShipper *sh, SmemRecord *rec, SmemEntry *e
 
 /* Into the log alone: the sink has the row. */
 extern void smem_record_delivered(SmemRecord *rec, SmemEntry *entry);
-extern void smem_record_log(SmemRecord *rec, int64_t id, TimestampTz at, const char *receipt);
+extern void smem_record_log(SmemRecord *rec, int64_t id, uint64_t owner, TimestampTz at,
+							const char *receipt);
 
 #endif

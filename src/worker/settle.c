@@ -10,6 +10,7 @@
 #include "worker/record.h"
 
 #include "core/encode.h"
+#include "core/owner.h"
 #include "outbox/detour.h"
 #include "outbox/news.h"
 #include "pg/query.h"
@@ -233,7 +234,7 @@ write_had(SmemShipper *sh, SmemRecord *rec)
 		if (sh->had[i] < 0)
 			rec->told[rec->ntold++] = sh->had[i];
 		else
-			smem_record_log(rec, sh->had[i], sh->now, NULL);
+			smem_record_log(rec, sh->had[i], SMEM_OWNER_UNKNOWN, sh->now, NULL);
 	}
 	nparked = smem_park_delivered(sh->sink, sh->had, sh->nhad, &parked);
 	rec->done += nparked;

@@ -112,6 +112,13 @@ extern bool smem_due_now(SmemShipper *sh);
 extern void smem_due_feed(SmemShipper *sh);
 extern void smem_due_refresh(SmemShipper *sh);
 
+/*
+ * This process ends at somebody's word, and what its courier holds with it:
+ * that is no row's fault, so attempts without an outcome are not counted, and
+ * the rows are due at once.
+ */
+extern void smem_due_give_back(SmemShipper *sh);
+
 /* resend.c: what a new courier has not got yet. */
 extern void smem_resend(SmemShipper *sh);
 
@@ -127,6 +134,9 @@ extern void smem_tenants_make_room(SmemShipper *sh);
 
 /* The sink wants nothing of the tenant for a while; no transaction needed. */
 extern void smem_tenants_hold(SmemShipper *sh, const char *tenant, TimestampTz until);
+
+/* Nobody is held any longer; no transaction needed. */
+extern void smem_tenants_release(SmemShipper *sh);
 
 /* Whether no tenant is on a detour, nor was one of which something is left. */
 extern bool smem_tenants_none(SmemShipper *sh);

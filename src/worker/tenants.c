@@ -191,6 +191,13 @@ smem_tenants_hold(SmemShipper *sh, const char *tenant, TimestampTz until)
 }
 
 void
+smem_tenants_release(SmemShipper *sh)
+{
+	for (int i = 1; i <= SMEM_DETOURS; i++)
+		sh->stream[i].hold_until = 0;
+}
+
+void
 smem_tenants_filter(SmemShipper *sh, SmemFilter *filter)
 {
 	memset(filter, 0, sizeof(*filter));

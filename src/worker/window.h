@@ -64,6 +64,7 @@ typedef struct SmemEntry
 	TimestampTz		at;		 /* when it was settled, or for DELAYED when it is due */
 	uint32_t		delay_ms;
 	SmemTenantRows *of_tenant;
+	uint64_t		owner; /* core/owner.h; known of what was sent */
 	char		   *session;
 	char		   *receipt;
 	char *class;

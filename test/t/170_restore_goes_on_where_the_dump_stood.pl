@@ -45,6 +45,9 @@ $open->quit;
 age($node, 2000);
 write_rows($node, 't', 's' . $_ % 5, "pending $_") foreach 41 .. 50;
 
+# What is ahead of the position is in the log, too.
+$node->safe_psql('postgres', "INSERT INTO somamem.ahead (sink, id) SELECT 'somabrain', min(id) FROM somamem.outbox");
+
 my $dump = scratch('dump.sql');
 $node->command_ok([ 'pg_dump', '-d', $node->connstr('postgres'), '-f', $dump ], 'pg_dump runs while a sink is away');
 my @tables = qw(idempotency outbox shipment parked dead_letter);
@@ -79,6 +82,7 @@ foreach my $ids (0, 20_000)
 	ok(drained($target), "$title: the backlog drains");
 	is(status_of($target, $new[0]), 'somabrain delivered', "$title: and status says so");
 	is(status_of($target, $old_id), 'somabrain delivered', "$title: also of what was delivered elsewhere");
+	is($target->safe_psql('postgres', 'SELECT count(*) FROM somamem.ahead'), 0, "$title: nothing is ahead here");
 	my @expected = (qw(delayed late), (map { "new $_" } 1 .. 20), (map { "pending $_" } 1 .. 50));
 	is_deeply([ sort $other->contents ], [ sort @expected ], "$title: what was not acknowledged arrives, nothing else");
 	is_deeply(

@@ -80,6 +80,7 @@ $publisher->safe_psql('postgres',
 $subscriber->safe_psql('postgres',
 	"SELECT setval('somamem.outbox_id_seq', 1000); SELECT " . write_memory('t', 'slow', 'own much later', "deliver_after => now() + interval '1 h'"));
 $far->control(mode => 'ok');
+$publisher->safe_psql('postgres', "INSERT INTO somamem.ahead (sink, id) VALUES ('somabrain', 1001), ('somabrain', 2000)");
 ok(drained($publisher), 'the publisher ships what was pending');
 ok(arrives('far delayed'), 'all of which is replicated');
 $publisher->safe_psql('postgres', 'DELETE FROM somamem.idempotency WHERE id = 1');
@@ -88,6 +89,12 @@ write_rows($publisher, 't', 's', 'far after deletes');
 ok(arrives('far after deletes'), 'the publisher may forget old receipts: replication goes on');
 is( $subscriber->safe_psql('postgres', 'SELECT sink, id, state FROM somamem.parked'), 'somabrain|1001|delayed',
 	'the row with the same id that waits here stays');
+is($subscriber->safe_psql('postgres', 'SELECT count(*) FROM somamem.ahead'), 0, 'nor is it taken for delivered');
+is( $subscriber->safe_psql('postgres', <<'SQL'), 'idempotency', 'no table is left out but the ledger');
+SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class c
+WHERE relnamespace = 'somamem'::regnamespace AND relkind = 'r'
+	AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND tgname = 'copy' AND tgenabled = 'R')
+SQL
 is($subscriber->safe_psql('postgres', 'SELECT count(DISTINCT system_identifier) FROM somamem.shipment'), 1,
 	'the log is the subscriber\'s alone');
 

@@ -138,6 +138,45 @@ ok(drained($node), 'and arrive');
 is_deeply([ grep { /poison p|bad d/ } $brain->contents ], [], 'but for those that were discarded');
 is(status_of($node, $dead), 'somabrain discarded', 'they stay so');
 
+# --- later rows have gone, and nothing has passed them yet ------------------------------------
+$brain->control(mode => 'status', status => 422, content => 'bad');
+my ($overtaken) = write_refused('over', 'bad over');
+my $requests = $brain->counts->{requests}->{batch};
+$brain->control(mode => 'hang', content => 'hangs');
+my ($hanging) = write_rows($node, 'acme', 'h', 'hangs');
+ok(poll('a request hangs', sub { return $brain->counts->{requests}->{batch} > $requests; }), 'a row is on the wire');
+my ($later) = write_rows($node, 'acme', 'over', 'good over');
+ok(poll_sql($node, 'SELECT id FROM somamem.ahead', expected => $later), 'a later one is delivered');
+($count, $said) = pull("replay('somabrain', $later, $later)");
+is($count, 0, 'while it is ahead, it is not replayed');
+like($said, qr/NOTICE:  1 rows were left out, because rows before them are not settled$/m, 'which a notice says');
+($count, $said) = pull("redrive('somabrain', id => $overtaken)");
+is($count, 1, 'the dead letter goes back');
+like($said, qr/NOTICE:  1 of 1 rows follow later rows of their sessions, which were delivered already$/m, 'that it was overtaken is known')
+	or diag($said);
+$brain->control(mode => 'ok');
+reaches($_, 'delivered', 'it is delivered') foreach $overtaken, $hanging;
+ok(poll_sql($node, 'SELECT count(*) FROM somamem.ahead', expected => 0), 'then no row is ahead');
+($count, $said) = pull("replay('somabrain', $later, $later)");
+is("$count $said", '1 ', 'and the later one is replayed');
+ok(drained($node), 'it arrives');
+
+# --- a row whose retry is under way -------------------------------------------------------------
+configure($node, 'somamem.retry_initial' => '100ms', 'somamem.retry_max' => '1h');
+$brain->control(mode => 'status', status => 500, content => 'poison');
+my ($slow) = write_rows($node, 'acme', 'slow', 'poison slow');
+ok( poll('it fails alone', sub { write_rows($node, 'acme', 'o', 'other'); return status_of($node, $slow) eq 'somabrain in_retry'; }),
+	'a row is parked');
+$brain->control(mode => 'hang', content => 'poison');
+ok(poll_sql($node, "SELECT next_attempt_at > now() + interval '30 min' FROM somamem.parked WHERE id = $slow"),
+	'an attempt is counted, and under way');
+my $attempts = sql("SELECT attempts FROM somamem.parked WHERE id = $slow");
+is( sql("BEGIN; SELECT somamem.discard('kafka', $slow); SELECT attempts, next_attempt_at <= clock_timestamp()"
+			. " FROM somamem.parked WHERE id = $slow; ROLLBACK"),
+	"f\n" . ($attempts - 1) . '|t', 'cut off by a lever, it was none, and the next one is due');
+$brain->control(mode => 'ok');
+reaches($slow, 'delivered', 'and made');
+
 # --- arguments ---------------------------------------------------------------------------------
 foreach my $case (
 	[ "redrive('nowhere')", 'unknown sink "nowhere"' ],

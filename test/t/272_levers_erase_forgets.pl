@@ -1,6 +1,6 @@
 # erase leaves nothing of a tenant, or of one of its sessions, in anything that the extension
-# keeps: rows in every state, dead letters, receipts, statistics, all that pg_dump shows.  What was
-# under way to a slow or hanging service does not follow, a late retry does not bring the data
+# keeps: rows in every state, dead letters, receipts, also of rows that are gone, statistics, all
+# that pg_dump shows.  What was under way to a slow or hanging service does not follow, a late retry does not bring the data
 # back, and others lose nothing.
 #
 # Not a regress test: it needs rows under way, and a dump.
@@ -67,7 +67,41 @@ sub leave_tracks
 	return %id;
 }
 
+# A row by itself, delivered; and its receipt's own words.
+sub deliver_one
+{
+	my ($tenant, $session) = @_;
+	my ($id) = write_rows($node, $tenant, $session, "$tenant $session");
+
+	is(sql("SELECT somamem.wait_for($id)"), 't', "$session has a row");
+	return ($id, sql("SELECT receipt ->> 'request_id' FROM somamem.status($id)"));
+}
+
 ok(shippers_run($node, 'postgres', 1), 'the shipper runs');
+
+# --- receipts outlive their rows ---------------------------------------------------------------
+configure($node, 'somamem.retention' => '1s');
+my ($id_a, $receipt_a) = deliver_one('bygone', 'gone-a');
+my ($id_b, $receipt_b) = deliver_one('bygone', 'gone-b');
+my ($id_c, $receipt_c) = deliver_one('bystander', 'gone-a');
+my $turn = 0;
+ok( poll('their segment is emptied',
+		sub {
+			write_rows($node, 'someone', 'turn', 'turn ' . ++$turn);
+			return sql("SELECT count(*) FROM somamem.outbox WHERE id <= $id_c") == 0;
+		}),
+	'the rows are gone');
+configure($node, 'somamem.retention' => '1d');
+is_deeply([ dump_text() =~ /(\Q$receipt_a\E|\Q$receipt_b\E|\Q$receipt_c\E)/g ], [ $receipt_a, $receipt_b, $receipt_c ],
+	'their receipts are not');
+is(sql("SELECT somamem.erase('bygone', 'gone-a')"), 0, 'erase of a session finds no row');
+is_deeply([ dump_text() =~ /(\Q$receipt_a\E|\Q$receipt_b\E|\Q$receipt_c\E)/g ], [ $receipt_b, $receipt_c ],
+	'but its receipt, and no other\'s');
+sql("SELECT somamem.erase('bygone')");
+is_deeply([ dump_text() =~ /(\Q$receipt_a\E|\Q$receipt_b\E|\Q$receipt_c\E)/g ], [$receipt_c], 'erase of the tenant finds the other');
+is(sql("SELECT receipt ->> 'request_id' FROM somamem.status($id_c)"), $receipt_c, 'a session of another tenant has the same name, and keeps its');
+
+# --- rows in every state ------------------------------------------------------------------------
 my %other = leave_tracks('keepsake');
 my %victim = leave_tracks('victim');
 sql('ANALYZE');
@@ -113,6 +147,27 @@ is(sql('SELECT id, deduplicated FROM ' . write_memory('victim', 'victim-s1', 'vi
 	"$victim{keyed}|t", 'a late retry finds its first id');
 is(traces('victim'), '', 'and brings nothing back');
 is(sql("SELECT somamem.erase('victim')"), 0, 'there is nothing to erase');
+
+# --- delivered, and behind a row that hangs --------------------------------------------------------
+$brain->control(mode => 'hang', content => 'hanging');
+$requests = $brain->counts->{requests}->{batch};
+write_rows($node, 'someone', 'hang', 'hanging');
+ok(poll('a request hangs', sub { return $brain->counts->{requests}->{batch} > $requests; }), 'a row is on the wire');
+my ($ahead) = write_rows($node, 'foremost', 'f', 'foremost');
+my ($others_ahead) = write_rows($node, 'keepsake', 'f', 'keepsake ahead');
+ok(poll_sql($node, 'SELECT count(*) FROM somamem.ahead', expected => 2), 'later ones are delivered');
+foreach my $id ($ahead, $others_ahead)
+{
+	is(sql("SELECT state, attempts, receipt ? 'coordinate' FROM somamem.status($id)"), 'delivered|1|t', 'status says so');
+	is(sql("SELECT somamem.wait_for($id)"), 't', 'and so does wait_for');
+}
+is(sql("SELECT somamem.erase('foremost')"), 1, 'one of them is erased');
+is(sql("SELECT state, receipt FROM somamem.status($ahead)"), 'erased|', 'which status says');
+is(sql('SELECT id FROM somamem.ahead'), $others_ahead, 'and its id is not kept for the row to be met');
+is(traces('foremost'), '', 'nothing is left of it');
+$brain->control(mode => 'ok');
+ok(all_but_delayed(), 'everything drains');
+is(sql('SELECT count(*) FROM somamem.ahead'), 0, 'and no row is ahead of others');
 
 # --- one session, in the middle of a slow delivery -------------------------------------------------
 configure($node, 'somamem.somabrain_concurrency' => 1, 'somamem.somabrain_batch_items' => 10);

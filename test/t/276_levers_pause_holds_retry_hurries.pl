@@ -118,6 +118,21 @@ ok(poll_sql($node, "SELECT last_error ~ '503' FROM somamem.workers WHERE sink = 
 $brain->control(mode => 'ok');
 is(sql("SELECT somamem.retry('somabrain')"), 0, 'no row waits by itself');
 is(sql("SELECT somamem.wait_for($row, 'somabrain')"), 't', 'but the sink is tried at once');
+
+# --- retry of a tenant ---------------------------------------------------------------------------------
+$brain->control(mode => 'status', status => 429, retry_after => 3600, tenant => 'loud');
+my @loud = split /\n/, sql(join '', map { 'SELECT id FROM ' . write_memory('loud', 'l', "loud $_") . ';' } 1 .. 120);
+my ($passes) = write_rows($node, 'quiet', 'q', 'quiet');
+is(sql("SELECT somamem.wait_for($passes, 'somabrain')"), 't', 'others pass a tenant that is to wait for an hour');
+ok(poll_sql($node, "SELECT count(*) > 0 FROM somamem.parked WHERE tenant = 'loud'"), 'which waits');
+my ($unread) = write_rows($node, 'loud', 'other', 'loud too');
+($passes) = write_rows($node, 'quiet', 'q', 'quiet again');
+is(sql("SELECT somamem.wait_for($passes, 'somabrain')"), 't', 'others pass');
+is(sql("SELECT count(*) FROM somamem.parked WHERE id = $unread"), 0, 'what it writes meanwhile is not read');
+$brain->control(mode => 'ok');
+is(sql("SELECT somamem.retry('somabrain')"), 1, 'its first row waits by itself');
+is(sql("SELECT somamem.wait_for($_, 'somabrain')"), 't', 'it is tried at once') foreach $loud[0], $loud[-1], $unread;
+is_deeply([ grep { /^loud \d+$/ } $brain->contents ], [ map { "loud $_" } 1 .. 120 ], 'in order');
 unlike(slurp_file($node->logfile), qr/PANIC|ERROR/, 'the log has no error');
 $node->stop;
 done_testing();

@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "pg/settings.h"
 #include "pg/shmem.h"
+#include "pg/ticks.h"
 #include "pgstat.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -138,12 +139,13 @@ interval_us(Interval *span)
 }
 
 static bool
-wait_for(SmemDatabaseSlot *db, int64 id, const char *sink, TimestampTz until)
+wait_for(SmemDatabaseSlot *db, int64 id, const char *sink, int64 span)
 {
-	SPIPlanPtr	plan = prepare();
-	Verdict		verdict;
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz looked = 0;
+	SPIPlanPtr plan = prepare();
+	Verdict	   verdict;
+	int64	   now = smem_ticks_us();
+	int64	   until = now + span;
+	int64	   looked = 0;
 
 	ConditionVariablePrepareToSleep(&db->delivered);
 	for (;;)
@@ -159,7 +161,7 @@ wait_for(SmemDatabaseSlot *db, int64 id, const char *sink, TimestampTz until)
 		CHECK_FOR_INTERRUPTS();
 		(void) ConditionVariableTimedSleep(
 			&db->delivered, Min(LOOK_AGAIN_MS, (until - now + 999) / 1000), PG_WAIT_EXTENSION);
-		now = GetCurrentTimestamp();
+		now = smem_ticks_us();
 	}
 	ConditionVariableCancelSleep();
 	return verdict == ACKNOWLEDGED;
@@ -187,7 +189,7 @@ somamem_wait_for(PG_FUNCTION_ARGS)
 						errmsg("no worker serves this database yet")));
 	SPI_connect();
 	refuse_own_row(id);
-	acknowledged = wait_for(db, id, sink, GetCurrentTimestamp() + Max(span, 0));
+	acknowledged = wait_for(db, id, sink, Max(span, 0));
 	SPI_finish();
 	PG_RETURN_BOOL(acknowledged);
 }

@@ -330,6 +330,20 @@ smem_park_return(SmemSink sink, const int64_t *ids, int n)
 }
 
 void
+smem_park_hasten(SmemSink sink, int longest_ms)
+{
+	static SmemQuery query = {
+		"UPDATE somamem.parked SET next_attempt_at = pg_catalog.clock_timestamp() + $2 * interval '1 millisecond'"
+		" WHERE sink = $1 AND state <> 'delayed'"
+		" AND next_attempt_at > pg_catalog.clock_timestamp() + $2 * interval '1 millisecond'",
+		2,
+		{TEXTOID, FLOAT8OID}};
+	Datum args[2] = {sink_datum(sink), Float8GetDatum((double) longest_ms)};
+
+	smem_query(&query, args, NULL, 0);
+}
+
+void
 smem_park_count(SmemSink sink, int64_t *parked, int64_t *delayed, int64_t *dead)
 {
 	static SmemQuery query = {

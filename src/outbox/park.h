@@ -83,6 +83,12 @@ extern void smem_park_extend(SmemSink sink, const int64_t *ids, int n, Timestamp
 /* Takes a counted attempt back that was not made; the rows are due at once. */
 extern void smem_park_return(SmemSink sink, const int64_t *ids, int n);
 
+/*
+ * Lets no turn be further ahead than this, as turns are that were given before
+ * the clock was set back.  What is written for later keeps its time.
+ */
+extern void smem_park_hasten(SmemSink sink, int longest_ms);
+
 /* Counts for a starting shipper, and the oldest commit among what is parked (0: none). */
 extern void		   smem_park_count(SmemSink sink, int64_t *parked, int64_t *delayed, int64_t *dead);
 extern TimestampTz smem_park_oldest(SmemSink sink);

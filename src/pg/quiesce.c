@@ -6,10 +6,10 @@
 #include "miscadmin.h"
 #include "pg/catalog.h"
 #include "pg/shmem.h"
+#include "pg/ticks.h"
 #include "pg/xact.h"
 #include "pgstat.h"
 #include "storage/lmgr.h"
-#include "utils/timestamp.h"
 
 #define STOP_TIMEOUT_MS 5000
 #define SIGNAL_AGAIN_MS 100
@@ -72,7 +72,7 @@ bool
 smem_quiesce(Oid database)
 {
 	SmemDatabaseSlot *db;
-	TimestampTz		  start;
+	int64			  until;
 	bool			  stopped;
 
 	if (database == MyDatabaseId)
@@ -83,10 +83,9 @@ smem_quiesce(Oid database)
 		return false;
 	if (db == NULL)
 		return true;
-	start = GetCurrentTimestamp();
+	until = smem_ticks_us() + STOP_TIMEOUT_MS * INT64CONST(1000);
 	ConditionVariablePrepareToSleep(&db->delivered);
-	while (!(stopped = stop_workers(db)) &&
-		   !TimestampDifferenceExceeds(start, GetCurrentTimestamp(), STOP_TIMEOUT_MS))
+	while (!(stopped = stop_workers(db)) && smem_ticks_us() < until)
 		(void) ConditionVariableTimedSleep(&db->delivered, SIGNAL_AGAIN_MS, PG_WAIT_EXTENSION);
 	ConditionVariableCancelSleep();
 	return stopped;

@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "worker/clock.h"
 
 /* What is on the wire has this long to come to its end. */
 #define WIND_DOWN_US ((int64_t) 300000)
@@ -144,8 +145,10 @@ hear(SmemShipper *sh, TimestampTz until)
 void
 smem_control_wind_down(SmemShipper *sh)
 {
-	TimestampTz until = GetCurrentTimestamp() + WIND_DOWN_US;
+	TimestampTz until;
 
+	(void) smem_clock_take(sh);
+	until = sh->now + WIND_DOWN_US;
 	sh->stopping = true;
 	if (sh->link.fd >= 0)
 		smem_frame_pause(&sh->link.out, true);
@@ -153,7 +156,7 @@ smem_control_wind_down(SmemShipper *sh)
 	{
 		MemoryContextSwitchTo(sh->turn);
 		MemoryContextReset(sh->turn);
-		sh->now = GetCurrentTimestamp();
+		until += smem_clock_take(sh);
 		if (!hear(sh, until))
 			break;
 		smem_settle_record(sh, false);

@@ -155,6 +155,11 @@ void
 smem_due_refresh(SmemShipper *sh)
 {
 	/* What a restore brought waits for all that belongs to it. */
+	if (sh->hasten && !sh->blank)
+	{
+		smem_park_hasten(sh->sink, smem_guc_retry_max);
+		sh->hasten = false;
+	}
 	sh->next_due = sh->blank ? 0 : smem_park_next(sh->sink);
 	sh->parked_oldest = smem_park_oldest(sh->sink);
 	sh->park_changed = false;

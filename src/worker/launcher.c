@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "worker/clock.h"
 #include "worker/shipper.h"
 #include "worker/slot.h"
 
@@ -279,7 +280,7 @@ review_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
 		return false;
 	}
 	if (handles[index][sink] != NULL || slot->state == SMEM_WORKER_RUNNING ||
-		(slot->state == SMEM_WORKER_BACKOFF && now < slot->restart_at))
+		!smem_slot_may_start(slot, now))
 		return false;
 	slot->state = SMEM_WORKER_STARTING;
 	return true;
@@ -350,7 +351,7 @@ review_database(int index, const char *datname, TimestampTz now)
 		db->state = SMEM_DATABASE_FREE;
 		return false;
 	}
-	return now >= db->probe_at;
+	return smem_clock_is_due(db->probe_at, now, PROBE_PAUSE_MAX_US);
 }
 
 /* Returns how long the database may be left alone, its sinks apart. */

@@ -25,6 +25,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "worker/clock.h"
 #include "worker/config.h"
 #include "worker/launcher.h"
 #include "worker/slot.h"
@@ -244,12 +245,11 @@ correct_backlog(SmemShipper *sh)
 static void
 maintain(SmemShipper *sh)
 {
-	static TimestampTz last = 0;
 	int64 interval = Min((int64) 10, Max((int64) 1, (int64) smem_guc_retention_s / 10)) * 1000000;
 
-	if (sh->now - last < interval)
+	if (sh->now - sh->last_maintained < interval)
 		return;
-	last = sh->now;
+	sh->last_maintained = sh->now;
 	correct_backlog(sh);
 	if (smem_main_stream(sh)->moved && smem_ring_waits())
 		smem_settle_record(sh, true);
@@ -360,7 +360,7 @@ take_turn(SmemShipper *sh)
 	MemoryContextReset(sh->turn);
 	CHECK_FOR_INTERRUPTS();
 	reload(sh);
-	sh->now = GetCurrentTimestamp();
+	(void) smem_clock_take(sh);
 	smem_control_check(sh);
 	serve_courier(sh);
 	smem_settle_record(sh, false);
@@ -449,7 +449,9 @@ smem_shipper_main(Datum arg)
 	sh->context = AllocSetContextCreate(TopMemoryContext, "somamem worker", ALLOCSET_DEFAULT_SIZES);
 	sh->turn = AllocSetContextCreate(sh->context, "somamem turn", ALLOCSET_DEFAULT_SIZES);
 	smem_window_init(&sh->window, sh->context);
-	sh->now = sh->last_record = GetCurrentTimestamp();
+	(void) smem_clock_take(sh);
+	sh->last_record = sh->now;
+	sh->hasten = true;
 	MemoryContextSwitchTo(sh->turn);
 	sh->news = sh->sink == SMEM_SINK_KAFKA;
 	smem_feed_start(sh);

@@ -36,13 +36,15 @@ typedef struct SmemShipper
 	bool	   exists;		  /* false: the extension is gone */
 
 	/* pace; times in microseconds as TimestampTz */
-	TimestampTz now; /* of this turn */
+	TimestampTz now;		 /* of this turn */
+	int64_t		clock_ahead; /* of one that nobody sets, then */
 	TimestampTz last_look;
 	uint64_t	seen_since; /* value of unseen_since that the last look has taken care of, or 0 */
 	TimestampTz last_record;
 	int64_t		linger_us; /* pause between two looks, grows with what a look finds */
 	double		rate;	   /* rows a second that became visible lately */
 	TimestampTz paced_at;  /* when that was reckoned */
+	TimestampTz last_maintained;
 
 	/* parking place */
 	int64_t		parked; /* rows that block their sessions */
@@ -50,6 +52,7 @@ typedef struct SmemShipper
 	TimestampTz next_due;	   /* 0: nothing waits for a time */
 	TimestampTz parked_oldest; /* 0: none */
 	bool		park_changed;  /* the two above are to be read again */
+	bool		hasten; /* and turns may lie further ahead than any pause, by another clock */
 
 	/* operators and the postmaster */
 	bool levers;   /* what operators decide is to be read again */

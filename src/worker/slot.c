@@ -4,6 +4,7 @@
 
 #include "miscadmin.h"
 #include "utils/timestamp.h"
+#include "worker/clock.h"
 
 #define BACKOFF_FIRST_US ((int64) 200000)
 #define BACKOFF_MAX_US ((int64) 30000000)
@@ -26,6 +27,13 @@ smem_slot_back_off(SmemSinkSlot *slot, TimestampTz now)
 	slot->restart_at = now + Min(pause, BACKOFF_MAX_US);
 	slot->pid = 0;
 	slot->latch = NULL;
+}
+
+bool
+smem_slot_may_start(const SmemSinkSlot *slot, TimestampTz now)
+{
+	return slot->state != SMEM_WORKER_BACKOFF ||
+		   smem_clock_is_due(slot->restart_at, now, BACKOFF_MAX_US);
 }
 
 bool

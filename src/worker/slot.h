@@ -12,6 +12,9 @@ extern bool smem_slot_attach(SmemDatabaseSlot *db, SmemSink sink);
 /* Leaves it, if this process has it. */
 extern void smem_slot_detach(SmemDatabaseSlot *db, SmemSink sink, bool clean, bool extension_gone);
 
+/* Whether the pause before the next start is over.  Lock held. */
+extern bool smem_slot_may_start(const SmemSinkSlot *slot, TimestampTz now);
+
 /* Nobody runs there; the next start waits longer after each quick end.  Lock held exclusive. */
 extern void smem_slot_back_off(SmemSinkSlot *slot, TimestampTz now);
 

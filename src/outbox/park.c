@@ -202,32 +202,18 @@ smem_park_delivered(SmemSink sink, const int64_t *ids, int n, int64_t **found)
 }
 
 bool
-smem_park_blocks(SmemSink sink, const char *tenant, const char *session)
+smem_park_blocks(SmemSink sink, const char *tenant, const char *session, const int64_t *leading,
+				 int n)
 {
 	static SmemQuery query = {
 		"SELECT 1 FROM somamem.parked WHERE sink = $1 AND tenant = $2 AND session_id = $3"
-		" AND state <> 'delayed' LIMIT 1",
-		3,
-		{TEXTOID, TEXTOID, TEXTOID}};
-	Datum args[3] = {sink_datum(sink), CStringGetTextDatum(tenant), CStringGetTextDatum(session)};
+		" AND state <> 'delayed' AND id <> ALL ($4) LIMIT 1",
+		4,
+		{TEXTOID, TEXTOID, TEXTOID, INT8ARRAYOID}};
+	Datum args[4] = {sink_datum(sink), CStringGetTextDatum(tenant), CStringGetTextDatum(session),
+					 id_array(leading, n)};
 
 	return smem_query(&query, args, NULL, 1) > 0;
-}
-
-int64_t
-smem_park_head(SmemSink sink, const char *tenant, const char *session)
-{
-	static SmemQuery query = {
-		"SELECT id FROM somamem.parked WHERE sink = $1 AND tenant = $2 AND session_id = $3"
-		" AND state <> 'delayed' ORDER BY id LIMIT 1",
-		3,
-		{TEXTOID, TEXTOID, TEXTOID}};
-	Datum args[3] = {sink_datum(sink), CStringGetTextDatum(tenant), CStringGetTextDatum(session)};
-	bool  isnull;
-
-	if (smem_query(&query, args, NULL, 1) == 0)
-		return 0;
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
 bool

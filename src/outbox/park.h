@@ -58,8 +58,9 @@ extern int smem_park_delivered(SmemSink sink, const int64_t *ids, int n, int64_t
 /* Gives the first parked row of each session its turn, where it has none. */
 extern void smem_park_promote(SmemSink sink, const char **tenants, const char **sessions, int n);
 
-/* Whether a row of the session is parked that later rows must wait for. */
-extern bool smem_park_blocks(SmemSink sink, const char *tenant, const char *session);
+/* Whether a row of the session is parked that later rows must wait for, but for n that lead them. */
+extern bool smem_park_blocks(SmemSink sink, const char *tenant, const char *session,
+							 const int64_t *leading, int n);
 
 /* The first parked row of the session; 0: none. */
 extern int64_t smem_park_head(SmemSink sink, const char *tenant, const char *session);

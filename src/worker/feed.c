@@ -61,6 +61,20 @@ smem_feed_send(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
 	entry->sent_at = sh->now;
 }
 
+static bool
+is_behind(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
+{
+	int64_t *leading;
+	int		 n;
+
+	if (smem_window_blocks(&sh->window, false, row->tenant, row->session, entry))
+		return true;
+	if (sh->parked == 0)
+		return false;
+	n = smem_window_leading(&sh->window, row->tenant, row->session, &leading);
+	return smem_park_blocks(sh->sink, row->tenant, row->session, leading, n);
+}
+
 /* Decides for itself what need not go to the courier. */
 static bool
 settle_here(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
@@ -71,8 +85,7 @@ settle_here(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
 		out.kind = SMEM_OUTCOME_LOGGED;
 	else if (row->deliver_after > sh->now)
 		out.kind = SMEM_OUTCOME_DELAYED;
-	else if (smem_window_blocks(&sh->window, false, row->tenant, row->session, entry) ||
-			 (sh->parked > 0 && smem_park_blocks(sh->sink, row->tenant, row->session)))
+	else if (is_behind(sh, entry, row))
 		out.kind = SMEM_OUTCOME_BEHIND;
 	else
 		return false;

@@ -162,11 +162,36 @@ smem_window_set_aside(SmemWindow *window, SmemEntry *entry)
 	entry->of_tenant->rows--;
 	entry->list = SMEM_LIST_RETRIES;
 	entry->retry = true;
-	entry->head = true;
 	entry->stuck = true;
 	dlist_push_tail(&window->list[entry->list], &entry->node);
 	window->rows_of[entry->list]++;
 	window->stuck++;
+}
+
+static bool
+is_of(const SmemEntry *entry, const char *tenant, const char *session)
+{
+	return strcmp(entry->session, session) == 0 && strcmp(smem_entry_tenant(entry), tenant) == 0;
+}
+
+int
+smem_window_leading(const SmemWindow *window, const char *tenant, const char *session,
+					int64_t **ids)
+{
+	dlist_iter iter;
+	int		   n = 0;
+
+	*ids = palloc(sizeof(int64_t) * (window->stuck + 1));
+	if (window->stuck == 0)
+		return 0;
+	dlist_foreach (iter, (dlist_head *) &window->list[SMEM_LIST_RETRIES])
+	{
+		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
+
+		if (entry->stuck && !is_closing(entry) && is_of(entry, tenant, session))
+			(*ids)[n++] = entry->id;
+	}
+	return n;
 }
 
 bool
@@ -291,7 +316,7 @@ smem_window_full(const SmemWindow *window)
 
 static bool
 list_blocks(const dlist_head *list, const char *tenant, const char *session,
-			const SmemEntry *before)
+			const SmemEntry *before, bool stuck_only)
 {
 	dlist_iter iter;
 
@@ -301,8 +326,7 @@ list_blocks(const dlist_head *list, const char *tenant, const char *session,
 
 		if (entry == before)
 			break;
-		if (is_closing(entry) && strcmp(entry->session, session) == 0 &&
-			strcmp(smem_entry_tenant(entry), tenant) == 0)
+		if (is_closing(entry) && (entry->stuck || !stuck_only) && is_of(entry, tenant, session))
 			return true;
 	}
 	return false;
@@ -316,11 +340,16 @@ smem_window_blocks(const SmemWindow *window, bool retry, const char *tenant, con
 
 	if (retry)
 		return window->settled_retries > 0 &&
-			   list_blocks(&window->list[SMEM_LIST_RETRIES], tenant, session, before);
+			   list_blocks(&window->list[SMEM_LIST_RETRIES], tenant, session, before, false);
+	/* Of the parked ones the table knows, but for what became of those that were set aside. */
+	if (window->stuck > 0 && window->settled_retries > 0 &&
+		list_blocks(&window->list[SMEM_LIST_RETRIES], tenant, session, NULL, true))
+		return true;
 	if (window->closing == 0)
 		return false;
 	for (int i = 0; i < SMEM_LIST_RETRIES && !blocks; i++)
-		blocks = window->rows_of[i] > 0 && list_blocks(&window->list[i], tenant, session, before);
+		blocks =
+			window->rows_of[i] > 0 && list_blocks(&window->list[i], tenant, session, before, false);
 	return blocks;
 }
 

@@ -128,6 +128,14 @@ extern void smem_window_logged(SmemWindow *window, SmemEntry *entry);
 /* A row without an outcome leaves its stream, and stands among the retries. */
 extern void smem_window_set_aside(SmemWindow *window, SmemEntry *entry);
 
+/*
+ * Rows of the session that were set aside, and that later ones need not wait
+ * for in the parking place: they are under way before them, or done with.
+ * Returns how many, and their ids in the current context.
+ */
+extern int smem_window_leading(const SmemWindow *window, const char *tenant, const char *session,
+							   int64_t **ids);
+
 /* Whether the list's first row has no outcome, while later ones are delivered. */
 extern bool smem_window_is_blocked(const SmemWindow *window, int list);
 

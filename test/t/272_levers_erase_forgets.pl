@@ -161,8 +161,11 @@ foreach my $id ($ahead, $others_ahead)
 	is(sql("SELECT state, attempts, receipt ? 'coordinate' FROM somamem.status($id)"), 'delivered|1|t', 'status says so');
 	is(sql("SELECT somamem.wait_for($id)"), 't', 'and so does wait_for');
 }
+# As a courier notes it that finds out what its sink had when its predecessor died.
+sql("INSERT INTO somamem.ahead (sink, id) VALUES ('somabrain', $ahead), ('somabrain', $others_ahead)");
 is(sql("SELECT somamem.erase('foremost')"), 1, 'one of them is erased');
-is(sql("SELECT state, receipt FROM somamem.status($ahead)"), 'erased|', 'which status says');
+is(sql('SELECT id FROM somamem.ahead'), $others_ahead, 'and its id is not kept for the row to be met');
+is(sql("SELECT state, receipt FROM somamem.status($ahead)"), 'erased|', 'status says so');
 is(traces('foremost'), '', 'nothing is left of it');
 $brain->control(mode => 'ok');
 ok(all_but_delayed(), 'everything drains');

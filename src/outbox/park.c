@@ -216,6 +216,22 @@ smem_park_blocks(SmemSink sink, const char *tenant, const char *session, const i
 	return smem_query(&query, args, NULL, 1) > 0;
 }
 
+int64_t
+smem_park_head(SmemSink sink, const char *tenant, const char *session)
+{
+	static SmemQuery query = {
+		"SELECT id FROM somamem.parked WHERE sink = $1 AND tenant = $2 AND session_id = $3"
+		" AND state <> 'delayed' ORDER BY id LIMIT 1",
+		3,
+		{TEXTOID, TEXTOID, TEXTOID}};
+	Datum args[3] = {sink_datum(sink), CStringGetTextDatum(tenant), CStringGetTextDatum(session)};
+	bool  isnull;
+
+	if (smem_query(&query, args, NULL, 1) == 0)
+		return 0;
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
 bool
 smem_park_holds_tenant(SmemSink sink, const char *tenant)
 {

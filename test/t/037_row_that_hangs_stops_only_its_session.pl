@@ -32,7 +32,7 @@ ok(poll_sql($node, 'SELECT count(*) FROM somamem.detour', expected => 0), 'the f
 my ($later) = write_rows($node, 'loud', 's1', 'after it');
 is($node->safe_psql('postgres', "SELECT somamem.wait_for($later)"), 't', 'what its tenant writes now is recorded');
 my ($behind) = write_rows($node, 'stuck', 's', 'behind the stuck one');
-ok(poll_sql($node, "SELECT state FROM somamem.parked WHERE id = $behind", expected => 'behind'), 'its own session waits');
+is(status_of($node, $behind), 'somabrain pending', 'its own session waits');
 
 my $before = $brain->counts->{repeats};
 kill 'KILL', worker_pid($node, 'somabrain');

@@ -35,6 +35,18 @@ move(TimestampTz *at, int64_t jump)
 }
 
 static void
+move_rows(SmemWindow *window, int64_t jump)
+{
+	for (int i = 0; i < SMEM_LISTS; i++)
+	{
+		dlist_iter iter;
+
+		dlist_foreach (iter, &window->list[i])
+			move(&dlist_container(SmemEntry, node, iter.cur)->sent_at, jump);
+	}
+}
+
+static void
 move_times(SmemShipper *sh, int64_t jump)
 {
 	move(&sh->last_look, jump);
@@ -51,6 +63,7 @@ move_times(SmemShipper *sh, int64_t jump)
 		move(&sh->stream[i].hold_until, jump);
 		move(&sh->stream[i].blocked_since, jump);
 	}
+	move_rows(&sh->window, jump);
 }
 
 int64_t

@@ -15,7 +15,8 @@ use constant FLOOD => 2500;
 
 my $clock = scratch('clock');
 my $brain = Somamem::Brain->new;
-my $node = new_server('main', brain => $brain, 'somamem.max_attempts' => 1000, no_start => 1);
+my $node = new_server('main', brain => $brain, 'somamem.max_attempts' => 1000,
+	'somamem.somabrain_timeout' => '120s', no_start => 1);
 my $log_end = 0;
 my @logs;
 
@@ -151,6 +152,18 @@ sql('ALTER TABLE somamem.parked_away RENAME TO parked');
 set_clock(-2);
 ok(shippers_run($node, 'postgres', 1), 'but not as late as the old clock would have it');
 all_gone($ready, 1);
+
+# --- back, with a row that hangs -------------------------------------------------------
+
+$brain->control(mode => 'hang', content => 'hangs');
+my $requests = $brain->counts->{requests}->{batch} + $brain->counts->{requests}->{single};
+write_rows($node, 'slow', 'w', 'hangs');
+ok(poll('it is sent', sub { my $now = $brain->counts->{requests}; return $now->{batch} + $now->{single} > $requests; }),
+	'a row gets no answer');
+set_clock(-3);
+my ($behind) = write_rows($node, 'acme', 'x', 'behind it');
+is(sql("SELECT somamem.wait_for($behind, NULL, '1 min')"), 't', 'what comes behind it is recorded');
+$brain->control(mode => 'ok');
 
 # Its silence is noticed, by whatever clock.
 $courier = courier_pid($node, 'somabrain');

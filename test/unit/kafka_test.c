@@ -55,7 +55,7 @@ static void
 on_outcome(void *arg, const SmemOutcome *out)
 {
 	Bed		*bed = arg;
-	Outcome *row = &bed->rows[out->id - 1];
+	Outcome *row;
 	char	 receipt[128];
 
 	if (out->id < 0)
@@ -63,6 +63,7 @@ on_outcome(void *arg, const SmemOutcome *out)
 		bed->news += out->kind == SMEM_OUTCOME_DELIVERED;
 		return;
 	}
+	row = &bed->rows[out->id - 1];
 	row->kind = out->kind;
 	row->count++;
 	bed->done++;

@@ -66,7 +66,7 @@ return_turns(SmemShipper *sh, DueState *state)
 static bool
 had_no_attempt(const SmemShipper *sh, const SmemEntry *entry)
 {
-	return entry->head && entry->kind == 0 && entry->deaths == 0 &&
+	return (entry->head || entry->stuck) && entry->kind == 0 && entry->deaths == 0 &&
 		   (!entry->sent || sh->link.fd >= 0);
 }
 

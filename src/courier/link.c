@@ -145,6 +145,8 @@ smem_link_outcomes(SmemLink *link)
 	if (link->host->outcomes->failed || frames->failed)
 		link->over = true;
 	queue_outcomes(link);
+	if (smem_buf_len(frames) == 0)
+		return;
 	smem_buf_append(&link->out, smem_buf_head(frames), smem_buf_len(frames));
 	smem_buf_reset(frames);
 }

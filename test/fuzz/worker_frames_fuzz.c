@@ -135,6 +135,13 @@ pause_fake(void *sink, bool paused)
 	((FakeSink *) sink)->paused = paused;
 }
 
+static bool
+recorded_fake(void *sink, uint64_t page)
+{
+	(void) sink;
+	return page % 2 == 0;
+}
+
 static void
 state_fake(void *sink, SmemSinkState *state)
 {
@@ -143,8 +150,8 @@ state_fake(void *sink, SmemSinkState *state)
 
 #define FAKE_OPS                                                                                   \
 	.open = open_fake, .configure = configure_fake, .accept = accept_fake,                         \
-	.has_room = has_room_fake, .try_now = try_now_fake, .pause = pause_fake, .tick = tick_fake,    \
-	.state = state_fake, .close = close_fake
+	.has_room = has_room_fake, .try_now = try_now_fake, .pause = pause_fake,                       \
+	.recorded = recorded_fake, .tick = tick_fake, .state = state_fake, .close = close_fake
 
 const SmemSinkOps smem_somabrain_sink = {.name = "somabrain", FAKE_OPS};
 const SmemSinkOps smem_kafka_sink = {.name = "kafka", FAKE_OPS};
@@ -206,8 +213,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (first > in.left)
 		first = in.left;
 	courier.host.outcomes = &courier.outcomes;
+	courier.host.frames = &courier.frames;
 	courier.link.host = &courier.host;
 	smem_buf_init(&courier.outcomes, SMEM_OUTCOMES_MAX);
+	smem_buf_init(&courier.frames, SMEM_OUTCOMES_MAX);
 	smem_buf_init(&courier.link.in, SMEM_FRAME_MAX);
 	smem_buf_init(&courier.link.out, SMEM_FRAME_MAX);
 	smem_config_init(&courier.config);
@@ -218,6 +227,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		courier.ops->close(courier.sink);
 	smem_config_free(&courier.config);
 	smem_buf_free(&courier.outcomes);
+	smem_buf_free(&courier.frames);
 	smem_buf_free(&courier.link.in);
 	smem_buf_free(&courier.link.out);
 	return 0;

@@ -274,8 +274,8 @@ smem_park_due(SmemSink sink, int max_sessions, TimestampTz lease, SmemDue **due)
 							  " head AS MATERIALIZED (SELECT min(id) AS id, tenant, session_id FROM run GROUP BY tenant, session_id),"
 							  " counted AS (UPDATE somamem.parked p SET attempts = p.attempts + 1, next_attempt_at = $3"
 							  "  FROM head WHERE p.sink = $1 AND p.id = head.id RETURNING p.id)"
-							  " SELECT run.id, run.id = head.id, run.attempts + 1, run.commit_at FROM run"
-							  " JOIN head USING (tenant, session_id) ORDER BY run.id",
+							  " SELECT run.id, run.id = head.id, run.attempts + 1, run.commit_at, tenant, session_id FROM run"
+							  " JOIN head USING (tenant, session_id) ORDER BY tenant, session_id, run.id",
 		3,
 		{TEXTOID, INT4OID, TIMESTAMPTZOID}};
 	Datum args[3] = {sink_datum(sink), Int32GetDatum(max_sessions), TimestampTzGetDatum(lease)};
@@ -292,6 +292,8 @@ smem_park_due(SmemSink sink, int max_sessions, TimestampTz lease, SmemDue **due)
 		(*due)[i].head = DatumGetBool(SPI_getbinval(tuple, desc, 2, &isnull));
 		(*due)[i].attempts = DatumGetInt32(SPI_getbinval(tuple, desc, 3, &isnull));
 		(*due)[i].commit_at = DatumGetTimestampTz(SPI_getbinval(tuple, desc, 4, &isnull));
+		(*due)[i].tenant = SPI_getvalue(tuple, desc, 5);
+		(*due)[i].session = SPI_getvalue(tuple, desc, 6);
 	}
 	return n;
 }
@@ -315,19 +317,20 @@ smem_park_extend(SmemSink sink, const int64_t *ids, int n, TimestampTz lease)
 }
 
 void
-smem_park_return(SmemSink sink, const int64_t *ids, int n)
+smem_park_return(SmemSink sink, const int64_t *ids, int n, TimestampTz due)
 {
 	static SmemQuery query = {
-		"UPDATE somamem.parked SET attempts = attempts - 1, next_attempt_at = pg_catalog.clock_timestamp()"
+		"UPDATE somamem.parked SET attempts = attempts - 1, next_attempt_at = $3"
 		" WHERE sink = $1 AND id = ANY ($2)",
-		2,
-		{TEXTOID, INT8ARRAYOID}};
-	Datum args[2];
+		3,
+		{TEXTOID, INT8ARRAYOID, TIMESTAMPTZOID}};
+	Datum args[3];
 
 	if (n == 0)
 		return;
 	args[0] = sink_datum(sink);
 	args[1] = id_array(ids, n);
+	args[2] = TimestampTzGetDatum(due);
 	smem_query(&query, args, NULL, 0);
 }
 

@@ -37,6 +37,8 @@ typedef struct SmemDead
 typedef struct SmemDue
 {
 	int64_t		id;
+	const char *tenant;
+	const char *session;
 	bool		head;	  /* the first of its session */
 	int			attempts; /* counted already, this one included */
 	TimestampTz commit_at;
@@ -72,7 +74,7 @@ extern bool smem_park_holds_tenant(SmemSink sink, const char *tenant);
 extern int smem_park_wake_delayed(SmemSink sink);
 
 /*
- * Picks sessions whose turn has come and up to a few rows of each, in order.
+ * Picks sessions whose turn has come and up to a few rows of each, session by session, in order.
  * Counts an attempt for each head and moves its next turn to lease, in case
  * nobody lives to tell how this one ended.  Allocates in the current context.
  */
@@ -81,8 +83,8 @@ extern int smem_park_due(SmemSink sink, int max_sessions, TimestampTz lease, Sme
 /* Moves the turn of rows that are under way to lease, without counting an attempt. */
 extern void smem_park_extend(SmemSink sink, const int64_t *ids, int n, TimestampTz lease);
 
-/* Takes a counted attempt back that was not made; the rows are due at once. */
-extern void smem_park_return(SmemSink sink, const int64_t *ids, int n);
+/* Takes a counted attempt back that was not made; the rows are due then. */
+extern void smem_park_return(SmemSink sink, const int64_t *ids, int n, TimestampTz due);
 
 /*
  * Lets no turn be further ahead than this, as turns are that were given before

@@ -15,6 +15,9 @@
 #define RETRY_BYTES (4 * 1024 * 1024)
 #define RETRY_SESSIONS 32
 
+/* A session of which something is under way yet is looked at again after this. */
+#define PUT_OFF_US ((int64_t) 20000)
+
 typedef struct DueState
 {
 	SmemShipper *sh;
@@ -59,7 +62,7 @@ return_turns(SmemShipper *sh, DueState *state)
 			smem_window_find(&sh->window, state->due[i].id) == NULL)
 			ids[n++] = state->due[i].id;
 	}
-	smem_park_return(sh->sink, ids, n);
+	smem_park_return(sh->sink, ids, n, sh->now);
 }
 
 /* A courier that died may have died of the row: that attempt stays counted. */
@@ -86,7 +89,7 @@ smem_due_give_back(SmemShipper *sh)
 	}
 	if (n == 0 || !smem_begin("giving attempts back"))
 		return;
-	smem_park_return(sh->sink, ids, n);
+	smem_park_return(sh->sink, ids, n, sh->now);
 	smem_commit();
 }
 
@@ -110,13 +113,73 @@ room(const SmemShipper *sh)
 		   (sh->window.rows_of[SMEM_LIST_RETRIES] - sh->window.stuck);
 }
 
+/* How many rows of the session that begins here are due. */
+static int
+run_length(const SmemDue *due, int n)
+{
+	int len = 1;
+
+	while (len < n && strcmp(due[len].session, due[0].session) == 0 &&
+		   strcmp(due[len].tenant, due[0].tenant) == 0)
+		len++;
+	return len;
+}
+
+/*
+ * How many rows of a session's run may go now.  None while the window has one
+ * of them from an earlier turn, whose outcome is not known or not recorded: the
+ * rows behind it would overtake it.  Nor does a row go before an earlier one of
+ * its session that a stream has read.
+ */
+static int
+ready_length(const SmemShipper *sh, const SmemDue *due, int len)
+{
+	int64_t first = smem_window_first_of(&sh->window, due[0].tenant, due[0].session);
+	int		n = 0;
+
+	for (int i = 0; i < len; i++)
+	{
+		if (smem_window_find((SmemWindow *) &sh->window, due[i].id) != NULL)
+			return 0;
+		n += due[i].id < first;
+	}
+	return n;
+}
+
+/* The rows that go now, in the order of their ids; sessions that cannot go are put off. */
+static int
+choose(SmemShipper *sh, DueState *state, int64_t *ids)
+{
+	int64_t *late = palloc(sizeof(int64_t) * (state->ndue + 1));
+	int		 nlate = 0;
+	int		 n = 0;
+
+	for (int i = 0, len; i < state->ndue; i += len)
+	{
+		int ready;
+
+		len = run_length(&state->due[i], state->ndue - i);
+		ready = ready_length(sh, &state->due[i], len);
+		if (ready == 0)
+		{
+			late[nlate++] = state->due[i].id;
+			state->due[i].head = false;
+		}
+		for (int k = 0; k < ready; k++)
+			ids[n++] = state->due[i + k].id;
+	}
+	smem_park_return(sh->sink, late, nlate, sh->now + PUT_OFF_US);
+	smem_sort_ids(ids, n);
+	return Min(n, Max(0, room(sh)));
+}
+
 void
 smem_due_feed(SmemShipper *sh)
 {
 	DueState	state = {.sh = sh};
 	TimestampTz lease = sh->now + (int64_t) smem_guc_retry_max * 1000;
 	int64_t	   *ids;
-	int			n = 0;
+	int			n;
 
 	if (sh->delayed > 0)
 	{
@@ -129,16 +192,10 @@ smem_due_feed(SmemShipper *sh)
 	extend_leases(sh, lease);
 	state.ndue = smem_park_due(sh->sink, RETRY_SESSIONS, lease, &state.due);
 	ids = palloc(sizeof(int64_t) * (state.ndue + 1));
-	for (int i = 0; i < state.ndue && n < room(sh); i++)
-	{
-		if (smem_window_find(&sh->window, state.due[i].id) == NULL)
-			ids[n++] = state.due[i].id;
-	}
+	n = choose(sh, &state, ids);
 	if (n > 0)
-	{
 		smem_rows_by_id(sh->sink, ids, n, take_row, &state);
-		return_turns(sh, &state);
-	}
+	return_turns(sh, &state);
 	sh->park_changed = true;
 }
 

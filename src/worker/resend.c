@@ -55,15 +55,6 @@ collect_unsent(dlist_head *list, int64_t *ids, int n)
 	return n;
 }
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64_t x = *(const int64_t *) a;
-	int64_t y = *(const int64_t *) b;
-
-	return x < y ? -1 : x > y;
-}
-
 void
 smem_resend(SmemShipper *sh)
 {
@@ -73,7 +64,7 @@ smem_resend(SmemShipper *sh)
 
 	for (int i = 0; i < SMEM_LISTS; i++)
 		n = collect_unsent(&sh->window.list[i], ids, n);
-	qsort(ids, n, sizeof(int64_t), compare_ids);
+	smem_sort_ids(ids, n);
 	sh->unsent = n > 0;
 	sh->alone = sh->alone && smem_window_suspects(&sh->window, 1);
 	if (n == 0 || (sh->alone && smem_window_under_way(&sh->window, &one) > 0))

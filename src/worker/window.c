@@ -194,6 +194,36 @@ smem_window_leading(const SmemWindow *window, const char *tenant, const char *se
 	return n;
 }
 
+static int64_t
+first_of(const dlist_head *list, const char *tenant, const char *session)
+{
+	dlist_iter iter;
+	int64_t	   first = PG_INT64_MAX;
+
+	dlist_foreach (iter, (dlist_head *) list)
+	{
+		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
+
+		if (entry->id < first && (entry->kind == 0 || is_closing(entry)) &&
+			is_of(entry, tenant, session))
+			first = entry->id;
+	}
+	return first;
+}
+
+int64_t
+smem_window_first_of(const SmemWindow *window, const char *tenant, const char *session)
+{
+	int64_t first = PG_INT64_MAX;
+
+	for (int i = 0; i < SMEM_LIST_RETRIES; i++)
+	{
+		if (window->rows_of[i] > 0)
+			first = Min(first, first_of(&window->list[i], tenant, session));
+	}
+	return first;
+}
+
 bool
 smem_window_is_blocked(const SmemWindow *window, int list)
 {
@@ -366,4 +396,19 @@ smem_window_settled(const SmemWindow *window, int list, int max)
 		n++;
 	}
 	return n;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *) a;
+	int64_t y = *(const int64_t *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+void
+smem_sort_ids(int64_t *ids, int n)
+{
+	qsort(ids, n, sizeof(int64_t), compare_ids);
 }

@@ -15,8 +15,9 @@
 #define RETRY_BYTES (4 * 1024 * 1024)
 #define RETRY_SESSIONS 32
 
-/* A session of which something is under way yet is looked at again after this. */
+/* A session of which something is under way yet is looked at again after this, and later where that hangs. */
 #define PUT_OFF_US ((int64_t) 20000)
+#define PUT_OFF_MAX_US ((int64_t) 1000000)
 
 typedef struct DueState
 {
@@ -129,46 +130,56 @@ run_length(const SmemDue *due, int n)
  * How many rows of a session's run may go now.  None while the window has one
  * of them from an earlier turn, whose outcome is not known or not recorded: the
  * rows behind it would overtake it.  Nor does a row go before an earlier one of
- * its session that a stream has read.
+ * its session that a stream has read.  What stands in the way is *obstacle.
  */
 static int
-ready_length(const SmemShipper *sh, const SmemDue *due, int len)
+ready_length(SmemShipper *sh, const SmemDue *due, int len, SmemEntry **obstacle)
 {
-	int64_t first = smem_window_first_of(&sh->window, due[0].tenant, due[0].session);
-	int		n = 0;
+	SmemEntry *first = smem_window_first_of(&sh->window, due[0].tenant, due[0].session);
+	int		   n = 0;
 
+	*obstacle = first;
 	for (int i = 0; i < len; i++)
 	{
-		if (smem_window_find((SmemWindow *) &sh->window, due[i].id) != NULL)
+		SmemEntry *entry = smem_window_find(&sh->window, due[i].id);
+
+		if (entry != NULL)
+		{
+			*obstacle = entry;
 			return 0;
-		n += due[i].id < first;
+		}
+		n += first == NULL || due[i].id < first->id;
 	}
 	return n;
+}
+
+static void
+put_off(SmemShipper *sh, SmemDue *head, const SmemEntry *obstacle)
+{
+	int64_t age = obstacle->sent ? sh->now - obstacle->sent_at : 0;
+
+	smem_park_return(sh->sink, &head->id, 1, sh->now + Min(Max(age, PUT_OFF_US), PUT_OFF_MAX_US));
+	head->head = false;
 }
 
 /* The rows that go now, in the order of their ids; sessions that cannot go are put off. */
 static int
 choose(SmemShipper *sh, DueState *state, int64_t *ids)
 {
-	int64_t *late = palloc(sizeof(int64_t) * (state->ndue + 1));
-	int		 nlate = 0;
-	int		 n = 0;
+	int n = 0;
 
 	for (int i = 0, len; i < state->ndue; i += len)
 	{
-		int ready;
+		SmemEntry *obstacle;
+		int		   ready;
 
 		len = run_length(&state->due[i], state->ndue - i);
-		ready = ready_length(sh, &state->due[i], len);
+		ready = ready_length(sh, &state->due[i], len, &obstacle);
 		if (ready == 0)
-		{
-			late[nlate++] = state->due[i].id;
-			state->due[i].head = false;
-		}
+			put_off(sh, &state->due[i], obstacle);
 		for (int k = 0; k < ready; k++)
 			ids[n++] = state->due[i + k].id;
 	}
-	smem_park_return(sh->sink, late, nlate, sh->now + PUT_OFF_US);
 	smem_sort_ids(ids, n);
 	return Min(n, Max(0, room(sh)));
 }

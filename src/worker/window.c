@@ -194,32 +194,31 @@ smem_window_leading(const SmemWindow *window, const char *tenant, const char *se
 	return n;
 }
 
-static int64_t
-first_of(const dlist_head *list, const char *tenant, const char *session)
+static SmemEntry *
+first_of(const dlist_head *list, const char *tenant, const char *session, SmemEntry *first)
 {
 	dlist_iter iter;
-	int64_t	   first = PG_INT64_MAX;
 
 	dlist_foreach (iter, (dlist_head *) list)
 	{
 		SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
 
-		if (entry->id < first && (entry->kind == 0 || is_closing(entry)) &&
+		if ((first == NULL || entry->id < first->id) && (entry->kind == 0 || is_closing(entry)) &&
 			is_of(entry, tenant, session))
-			first = entry->id;
+			first = entry;
 	}
 	return first;
 }
 
-int64_t
+SmemEntry *
 smem_window_first_of(const SmemWindow *window, const char *tenant, const char *session)
 {
-	int64_t first = PG_INT64_MAX;
+	SmemEntry *first = NULL;
 
 	for (int i = 0; i < SMEM_LIST_RETRIES; i++)
 	{
 		if (window->rows_of[i] > 0)
-			first = Min(first, first_of(&window->list[i], tenant, session));
+			first = first_of(&window->list[i], tenant, session, first);
 	}
 	return first;
 }

@@ -136,12 +136,9 @@ extern void smem_window_set_aside(SmemWindow *window, SmemEntry *entry);
 extern int smem_window_leading(const SmemWindow *window, const char *tenant, const char *session,
 							   int64_t **ids);
 
-/*
- * The first row of the session in a stream's list that is not known to be
- * delivered or dead; PG_INT64_MAX: none.
- */
-extern int64_t smem_window_first_of(const SmemWindow *window, const char *tenant,
-									const char *session);
+/* The first row of the session in a stream's list that is not known to be delivered or dead, or NULL. */
+extern SmemEntry *smem_window_first_of(const SmemWindow *window, const char *tenant,
+									   const char *session);
 
 /* Whether the list's first row has no outcome, while later ones are delivered. */
 extern bool smem_window_is_blocked(const SmemWindow *window, int list);

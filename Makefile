@@ -15,7 +15,7 @@ SMEM_VERSION = 0.1
 
 EXTENSION = somamem
 MODULE_big = somamem
-OBJS = src/module.o $(sort $(patsubst %.c,%.o,$(wildcard src/pg/*.c src/outbox/*.c src/worker/*.c src/api/*.c)))
+OBJS = src/module.o $(sort $(patsubst %.c,%.o,$(wildcard src/pg/*.c src/policy/*.c src/outbox/*.c src/worker/*.c src/api/*.c)))
 DATA_built = sql/somamem--$(SMEM_VERSION).sql
 
 PG_CPPFLAGS = -Isrc

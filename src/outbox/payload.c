@@ -184,8 +184,17 @@ refuse_missing(const Reader *reader, const char *name)
 							name, name, name)));
 }
 
+static void
+check_bound(const Reader *reader, const char *path, SmemStr bound, SmemStr held)
+{
+	if (contradict(bound, held))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("%s field \"%s\" contradicts the tenant that the role is bound to",
+							   reader->name, path)));
+}
+
 static SmemStr
-read_tenant(const Reader *reader, SmemStr given)
+read_tenant(const Reader *reader, const SmemWriteArgs *args)
 {
 	SmemStr top = read_string(reader, reader->payload, "tenant", "tenant");
 	SmemStr meta = read_string(reader, reader->metadata, "tenant", "metadata.tenant");
@@ -195,7 +204,12 @@ read_tenant(const Reader *reader, SmemStr given)
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("%s field \"tenant\" contradicts its field \"metadata.tenant\"",
 							   reader->name)));
-	tenant = choose_name(reader, "tenant", given, top, meta, ERRCODE_INSUFFICIENT_PRIVILEGE);
+	if (args->tenant_is_bound)
+	{
+		check_bound(reader, "tenant", args->tenant, top);
+		check_bound(reader, "metadata.tenant", args->tenant, meta);
+	}
+	tenant = choose_name(reader, "tenant", args->tenant, top, meta, ERRCODE_INSUFFICIENT_PRIVILEGE);
 	if (!smem_str_present(tenant))
 		refuse_missing(reader, "tenant");
 	return tenant;
@@ -389,7 +403,7 @@ smem_write_read(SmemHasher *hasher, const SmemWriteArgs *args, JsonbContainer *p
 	write->ordinal = ordinal;
 	write->payload = payload;
 	write->payload_len = payload_len;
-	write->tenant = read_tenant(&reader, args->tenant);
+	write->tenant = read_tenant(&reader, args);
 	write->session = read_session(&reader, args->session);
 	write->namespace = read_namespace(&reader, args->namespace);
 	write->persona = read_persona(&reader, args->persona);

@@ -19,6 +19,7 @@ typedef struct SmemWriteArgs
 	SmemStr persona;
 	SmemStr key;
 	SmemStr traceparent;
+	bool	tenant_is_bound; /* the caller's role has it, whoever named it */
 } SmemWriteArgs;
 
 /*

@@ -4,10 +4,22 @@
 #ifndef SMEM_PG_COMPAT_H
 #define SMEM_PG_COMPAT_H
 
+#include "catalog/pg_proc.h"
 #include "executor/executor.h"
+#include "utils/acl.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
+
+static inline bool
+smem_may_execute(Oid function, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#else
+	return pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#endif
+}
 
 static inline List *
 smem_insert_index_tuples(ResultRelInfo *info, TupleTableSlot *slot, EState *estate,

@@ -1,6 +1,6 @@
 -- The names that others are written against: functions, views, columns, and that PUBLIC has nothing.
 BEGIN;
-SELECT plan(42);
+SELECT plan(48);
 
 SELECT has_schema('somamem');
 SELECT has_function('somamem', 'memory_write',
@@ -20,6 +20,14 @@ SELECT function_returns('somamem', 'redrive', ARRAY['text', 'text', 'bigint'], '
 SELECT function_returns('somamem', 'discard', ARRAY['text', 'bigint'], 'boolean');
 SELECT function_returns('somamem', 'replay', ARRAY['text', 'bigint', 'bigint', 'text'], 'bigint');
 SELECT function_returns('somamem', 'erase', ARRAY['text', 'text'], 'bigint');
+
+SELECT function_returns('somamem', 'bind_tenant', ARRAY['name', 'text'], 'void');
+SELECT function_returns('somamem', 'unbind_tenant', ARRAY['name'], 'void');
+SELECT has_role('somamem_writer');
+SELECT has_role('somamem_reader');
+SELECT has_role('somamem_admin');
+SELECT is_empty($$SELECT 1 FROM pg_roles WHERE rolname ~ '^somamem_' AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb)$$,
+	'and these roles are groups, no more');
 
 SELECT columns_are('somamem', 'outbox_status',
 	ARRAY['sink', 'pending', 'parked', 'dead', 'oldest_pending_at', 'lag_seconds', 'position']);
@@ -72,7 +80,8 @@ INSERT INTO without_tenants VALUES
 	('segment', 'times of the ring'),
 	('sink_state', 'what operators decided for a sink'),
 	('withdrawn', 'ids'),
-	('ahead', 'ids');
+	('ahead', 'ids'),
+	('tenant_binding', 'what operators decided for a role; without it the role would be free');
 SELECT bag_eq($$
 	SELECT c.relname::text FROM pg_class c
 	WHERE c.relnamespace = 'somamem'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition$$, $$
@@ -83,7 +92,7 @@ SELECT is_empty($$
 	JOIN without_tenants w ON w.relation = c.relname
 	WHERE c.relnamespace = 'somamem'::regnamespace AND a.attnum > 0
 		AND a.attname ~ 'tenant|session|payload|receipt|content|reason|error|idempotency_key'
-		AND a.attname NOT IN ('payload_hash')$$,
+		AND a.attname NOT IN ('payload_hash') AND (w.relation, a.attname) <> ('tenant_binding', 'tenant')$$,
 	'and no column of the latter is named as if it did');
 
 SELECT throws_ok($$SELECT somamem.pause('nowhere')$$, '22023', NULL, 'pause refuses an unknown sink');

@@ -365,9 +365,10 @@ smem_policy_row_resource(int row)
 SmemPolicyDecision
 smem_policy_decide(const SmemPolicyInput *input)
 {
-	SmemPolicyDecision decision;
 	/* What is no string has no text that a row is named like. */
-	int row = smem_policy_row(input->action.text, input->resource.text);
+	int				   row = smem_policy_row(input->action.text, input->resource.text);
+	SmemPolicyDecision decision;
+
 	decision.rule = apply_row(&rows[row], input);
 	decision.allow =
 		decision.rule == SMEM_POLICY_ALLOWED || decision.rule == SMEM_POLICY_ADMINISTRATOR;

@@ -17,7 +17,16 @@ bucket_of(SmemTime at)
 static uint32_t *
 place_of(SmemRate *rate, int64_t bucket)
 {
-	return &rate->buckets[(uint64_t) (bucket + rate->shift) % SMEM_RATE_BUCKETS];
+	return &rate->buckets[(uint64_t) bucket % SMEM_RATE_BUCKETS];
+}
+
+static void
+begin_anew(SmemRate *rate, int64_t bucket, uint32_t total)
+{
+	memset(rate->buckets, 0, sizeof(rate->buckets));
+	rate->head = bucket;
+	rate->total = total;
+	*place_of(rate, bucket) = total;
 }
 
 /* Moves the head to the time, and clears what gets old by that. */
@@ -29,16 +38,9 @@ advance(SmemRate *rate, SmemTime now)
 	if (rate->total == 0)
 		rate->head = bucket;
 	else if (bucket > rate->head + SMEM_RATE_SPAN)
-	{
-		memset(rate->buckets, 0, sizeof(rate->buckets));
-		rate->total = 0;
-		rate->head = bucket;
-	}
+		begin_anew(rate, bucket, 0);
 	else if (bucket < rate->head - SMEM_RATE_SPAN)
-	{
-		rate->shift += rate->head - bucket;
-		rate->head = bucket;
-	}
+		begin_anew(rate, bucket, rate->total);
 	while (rate->head < bucket)
 	{
 		uint32_t *old = place_of(rate, rate->head - SMEM_RATE_SPAN);

@@ -9,8 +9,8 @@
  * The caller reads the clock under the lock that guards the count, so that
  * two callers bring their times in order.  Where the clock was set back by up
  * to a minute, the count stands still until the clock is there again; where
- * by more, all that was counted is as old from then on as it was.  Either
- * way places come free late, never early.
+ * by more, all that was counted counts as of then.  Either way places come
+ * free late, never early.
  */
 #ifndef SMEM_CORE_RATE_H
 #define SMEM_CORE_RATE_H
@@ -26,7 +26,6 @@
 typedef struct SmemRate
 {
 	int64_t	 head;	/* the newest bucket, in buckets since time 0 */
-	int64_t	 shift; /* from a bucket's number to its place, moved where the clock was set back */
 	uint32_t total; /* of all buckets */
 	uint32_t buckets[SMEM_RATE_BUCKETS];
 } SmemRate;

@@ -153,16 +153,24 @@ ready_length(SmemShipper *sh, const SmemDue *due, int len, SmemEntry **obstacle)
 	return n;
 }
 
+/* The first `ready` rows of a run may go; the others are looked at again once the obstacle may be away. */
 static void
-put_off(SmemShipper *sh, SmemDue *head, const SmemEntry *obstacle)
+put_off(SmemShipper *sh, SmemDue *due, int ready, int len, const SmemEntry *obstacle)
 {
-	int64_t age = obstacle->sent ? sh->now - obstacle->sent_at : 0;
+	int64_t		age = obstacle->sent ? sh->now - obstacle->sent_at : 0;
+	TimestampTz until = sh->now + Min(Max(age, PUT_OFF_US), PUT_OFF_MAX_US);
+	int64_t	   *ids = palloc(sizeof(int64_t) * len);
 
-	smem_park_return(sh->sink, &head->id, 1, sh->now + Min(Max(age, PUT_OFF_US), PUT_OFF_MAX_US));
-	head->head = false;
+	for (int i = ready; i < len; i++)
+		ids[i - ready] = due[i].id;
+	smem_park_extend(sh->sink, ids, len - ready, until);
+	if (ready > 0)
+		return;
+	smem_park_return(sh->sink, &due->id, 1, until);
+	due->head = false;
 }
 
-/* The rows that go now, in the order of their ids; sessions that cannot go are put off. */
+/* The rows that go now, in the order of their ids. */
 static int
 choose(SmemShipper *sh, DueState *state, int64_t *ids)
 {
@@ -175,8 +183,8 @@ choose(SmemShipper *sh, DueState *state, int64_t *ids)
 
 		len = run_length(&state->due[i], state->ndue - i);
 		ready = ready_length(sh, &state->due[i], len, &obstacle);
-		if (ready == 0)
-			put_off(sh, &state->due[i], obstacle);
+		if (ready < len)
+			put_off(sh, &state->due[i], ready, len, obstacle);
 		for (int k = 0; k < ready; k++)
 			ids[n++] = state->due[i + k].id;
 	}

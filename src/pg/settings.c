@@ -7,6 +7,7 @@
 
 #include <limits.h>
 
+#include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
@@ -26,6 +27,15 @@ char *smem_guc_kafka_dead_letter_topic;
 char *smem_guc_kafka_config_file;
 bool  smem_guc_kafka_exactly_once;
 int	  smem_guc_ship_gate;
+int	  smem_guc_policy;
+bool  smem_guc_policy_dry_run;
+char *smem_guc_opa_url;
+char *smem_guc_opa_decision_path;
+int	  smem_guc_opa_timeout;
+int	  smem_guc_pii_filter;
+int	  smem_guc_rate_limit_per_minute;
+int	  smem_guc_rate_limit_tenants;
+int	  smem_guc_decision_log;
 int	  smem_guc_batch_max_items;
 int	  smem_guc_max_payload_kb;
 int	  smem_guc_max_attempts;
@@ -40,6 +50,16 @@ int	  smem_guc_idempotency_window_s;
 
 static const struct config_enum_entry ship_gates[] = {
 	{"local", SMEM_GATE_LOCAL, false}, {"remote", SMEM_GATE_REMOTE, false}, {NULL, 0, false}};
+
+static const struct config_enum_entry policies[] = {{"off", SMEM_ENGINE_OFF, false},
+													{"builtin", SMEM_ENGINE_BUILTIN, false},
+													{"opa", SMEM_ENGINE_OPA, false},
+													{NULL, 0, false}};
+
+static const struct config_enum_entry pii_filters[] = {{"off", SMEM_PII_OFF, false},
+													   {"deny", SMEM_PII_DENY, false},
+													   {"redact", SMEM_PII_REDACT, false},
+													   {NULL, 0, false}};
 
 /* Splits a comma-separated setting; NIL when it is not a list. */
 static List *
@@ -134,6 +154,14 @@ define_int(const char *name, const char *brief, const char *detail, int *var, in
 }
 
 static void
+define_enum(const char *name, const char *brief, const char *detail, int *var, int boot,
+			const struct config_enum_entry *entries)
+{
+	DefineCustomEnumVariable(name, brief, detail, var, boot, entries, PGC_SIGHUP, 0, NULL, NULL,
+							 NULL);
+}
+
+static void
 define_sinks(void)
 {
 	define_string("somamem.databases", "Databases whose outbox is shipped.",
@@ -180,10 +208,53 @@ define_sinks(void)
 							 "Writes to Kafka in transactions, with the position.",
 							 "A read_committed consumer then sees each row exactly once.",
 							 &smem_guc_kafka_exactly_once, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomEnumVariable(
-		"somamem.ship_gate", "What must have a commit before its rows are sent.",
-		"local: this server's disk; remote: the synchronous standbys, too.", &smem_guc_ship_gate,
-		SMEM_GATE_LOCAL, ship_gates, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	define_enum("somamem.ship_gate", "What must have a commit before its rows are sent.",
+				"local: this server's disk; remote: the synchronous standbys, too.",
+				&smem_guc_ship_gate, SMEM_GATE_LOCAL, ship_gates);
+}
+
+/* What is sized by shared memory; while libraries are preloaded, or it cannot be set any more. */
+static void
+define_sizes(void)
+{
+	DefineCustomIntVariable("somamem.rate_limit_tenants",
+							"Tenants whose writes of the last minute are counted one by one.",
+							"Those beyond share one count, and one limit.",
+							&smem_guc_rate_limit_tenants, 1024, 1, 65536, PGC_POSTMASTER, 0, NULL,
+							NULL, NULL);
+	DefineCustomIntVariable("somamem.decision_log",
+							"Refusals that are kept for the view decision_log.",
+							"Reason and names, no payload; 0 keeps none.", &smem_guc_decision_log,
+							0, 0, 10000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+}
+
+static void
+define_policy(void)
+{
+	define_enum("somamem.policy", "Who decides whether a write is allowed.",
+				"off: nobody; builtin: the rules built in; opa: Open"
+				" Policy Agent.",
+				&smem_guc_policy, SMEM_ENGINE_BUILTIN, policies);
+	DefineCustomBoolVariable("somamem.policy_dry_run", "Decides and counts, and refuses nothing.",
+							 "Each reason for which it would refuse is logged once a minute.",
+							 &smem_guc_policy_dry_run, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	define_string("somamem.opa_url", "Address of Open Policy Agent.", NULL, &smem_guc_opa_url,
+				  "http://localhost:8181", 0, NULL);
+	define_string("somamem.opa_decision_path", "Path of the decision, a boolean, on that server.",
+				  "The rule \"decision\" beside it is asked for the reason of a refusal.",
+				  &smem_guc_opa_decision_path, "/v1/data/soma/policy/allow", 0, NULL);
+	define_int("somamem.opa_timeout", "Longest time for a decision of Open Policy Agent.",
+			   "Without one in time the write is refused.", &smem_guc_opa_timeout, 1000, 1, 60000,
+			   GUC_UNIT_MS);
+	define_enum("somamem.pii_filter",
+				"What happens to e-mail addresses and telephone numbers in a payload's content.",
+				"off: nothing; deny: the write is refused; redact: they are masked before it is"
+				" stored.",
+				&smem_guc_pii_filter, SMEM_PII_OFF, pii_filters);
+	define_int("somamem.rate_limit_per_minute", "Most writes of a tenant in any minute.",
+			   "0 is unlimited.", &smem_guc_rate_limit_per_minute, 1000, 0, 1000000000, 0);
+	if (process_shared_preload_libraries_in_progress)
+		define_sizes();
 }
 
 static void
@@ -229,6 +300,7 @@ void
 smem_settings_define(void)
 {
 	define_sinks();
+	define_policy();
 	define_limits();
 	define_thresholds();
 	MarkGUCPrefixReserved("somamem");

@@ -36,6 +36,31 @@ typedef enum SmemShipGate
 
 extern int smem_guc_ship_gate; /* SmemShipGate */
 
+/* Who decides whether a write is allowed. */
+typedef enum SmemEngine
+{
+	SMEM_ENGINE_OFF,	 /* nobody */
+	SMEM_ENGINE_BUILTIN, /* the rules of core/policy.h */
+	SMEM_ENGINE_OPA		 /* Open Policy Agent, through the policy worker */
+} SmemEngine;
+
+typedef enum SmemPiiFilter
+{
+	SMEM_PII_OFF,
+	SMEM_PII_DENY,	/* a write with personal data is refused, by whoever decides */
+	SMEM_PII_REDACT /* it is masked before it is stored */
+} SmemPiiFilter;
+
+extern int	 smem_guc_policy; /* SmemEngine */
+extern bool	 smem_guc_policy_dry_run;
+extern char *smem_guc_opa_url;
+extern char *smem_guc_opa_decision_path;
+extern int	 smem_guc_opa_timeout;
+extern int	 smem_guc_pii_filter; /* SmemPiiFilter */
+extern int	 smem_guc_rate_limit_per_minute;
+extern int	 smem_guc_rate_limit_tenants;
+extern int	 smem_guc_decision_log;
+
 extern int smem_guc_batch_max_items;
 extern int smem_guc_max_payload_kb;
 extern int smem_guc_max_attempts;

@@ -1,5 +1,8 @@
 /*
  * Reading: figures from shared memory, and where a row is.
+ *
+ * Views read tables with their owner's rights, and functions with those that
+ * src/pg/definer.h takes.  All of them ask to whom the caller is bound first.
  */
 
 /*
@@ -53,13 +56,20 @@ AS 'MODULE_PATHNAME', 'somamem_health';
 
 COMMENT ON FUNCTION somamem.health() IS 'health of this database''s outbox and sinks: ok, degraded or down, by component';
 
-CREATE VIEW somamem.outbox_status AS
-	SELECT f.sink, f.pending, f.parked, f.dead, f.oldest_pending_at, f.lag_seconds,
-		(SELECT s.from_snapshot::text FROM somamem.shipment s WHERE s.sink = f.sink ORDER BY s.id DESC LIMIT 1)
-			AS "position"
-	FROM somamem._sink_figures() AS f;
+CREATE VIEW somamem.outbox_status WITH (security_barrier) AS
+	SELECT f.sink, f.pending,
+		CASE WHEN b.tenant IS NULL THEN f.parked ELSE (SELECT pg_catalog.count(*) FROM somamem.parked p
+			WHERE p.sink = f.sink AND p.tenant = b.tenant AND p.state <> 'delayed') END AS parked,
+		CASE WHEN b.tenant IS NULL THEN f.dead ELSE (SELECT pg_catalog.count(*) FROM somamem.dead_letter d
+			WHERE d.sink = f.sink AND d.tenant = b.tenant) END AS dead,
+		f.oldest_pending_at, f.lag_seconds,
+		CASE WHEN b.tenant IS NULL THEN (SELECT s.from_snapshot::text FROM somamem.shipment s
+			WHERE s.sink = f.sink ORDER BY s.id DESC LIMIT 1) END AS "position"
+	FROM somamem._sink_figures() AS f
+	CROSS JOIN somamem._bound_tenant() AS b(tenant);
 
-COMMENT ON VIEW somamem.outbox_status IS 'backlog of each enabled sink of this database';
+COMMENT ON VIEW somamem.outbox_status IS
+	'backlog of each enabled sink of this database; to a role that is bound to a tenant, parked and dead of that tenant, and null for all else, which is known of all tenants together';
 COMMENT ON COLUMN somamem.outbox_status.sink IS 'name of the sink';
 COMMENT ON COLUMN somamem.outbox_status.pending IS 'committed rows that the sink has not acknowledged, parked ones included';
 COMMENT ON COLUMN somamem.outbox_status.parked IS 'rows that wait for a retry, or behind one';
@@ -68,7 +78,7 @@ COMMENT ON COLUMN somamem.outbox_status.oldest_pending_at IS 'commit of the olde
 COMMENT ON COLUMN somamem.outbox_status.lag_seconds IS 'age of that commit, 0 when there is none';
 COMMENT ON COLUMN somamem.outbox_status.position IS 'snapshot up to which every row is settled';
 
-CREATE VIEW somamem.workers AS
+CREATE VIEW somamem.workers WITH (security_barrier) AS
 	SELECT w.pid, w.database, w.sink, w.state, w.circuit, w.last_error, w.last_success_at, w.courier_pid, w.started_at
 	FROM somamem._workers() AS w;
 
@@ -78,17 +88,35 @@ COMMENT ON COLUMN somamem.workers.database IS 'database that is shipped, null fo
 COMMENT ON COLUMN somamem.workers.sink IS 'sink that it ships to, null for the launcher';
 COMMENT ON COLUMN somamem.workers.state IS 'running, paused (by an operator), starting, backoff (waits to be started again) or stopped';
 COMMENT ON COLUMN somamem.workers.circuit IS 'closed, half-open or open';
-COMMENT ON COLUMN somamem.workers.last_error IS 'the sink''s last failure, null since its last success';
+COMMENT ON COLUMN somamem.workers.last_error IS 'the sink''s last failure, null since its last success, and to a role that is bound to a tenant';
 COMMENT ON COLUMN somamem.workers.last_success_at IS 'last acknowledged delivery since the server started';
 COMMENT ON COLUMN somamem.workers.courier_pid IS 'process id of the child program that speaks to the sink';
 COMMENT ON COLUMN somamem.workers.started_at IS 'start of the process';
 
-CREATE VIEW somamem.dead_letters AS
+/*
+ * Who may not see a row may not be told of it by estimates of EXPLAIN either:
+ * what ANALYZE keeps of a column are frequent values and a histogram of all.
+ */
+DO $$
+DECLARE
+	v_column name;
+BEGIN
+	FOR v_column IN SELECT a.attname FROM pg_catalog.pg_attribute a
+		WHERE a.attrelid = 'somamem.dead_letter'::regclass AND a.attnum > 0 AND a.attname <> 'sink'
+	LOOP
+		EXECUTE pg_catalog.format('ALTER TABLE somamem.dead_letter ALTER COLUMN %I SET STATISTICS 0', v_column);
+	END LOOP;
+END
+$$;
+
+CREATE VIEW somamem.dead_letters WITH (security_barrier) AS
 	SELECT d.sink, d.id, d.tenant, d.session_id, d.idempotency_key, d.payload, d.class, d.reason, d.attempts,
 		d.created_at, d.died_at
-	FROM somamem.dead_letter d;
+	FROM somamem.dead_letter d
+	WHERE (SELECT somamem._bound_tenant()) IS NULL OR d.tenant = (SELECT somamem._bound_tenant());
 
-COMMENT ON VIEW somamem.dead_letters IS 'rows that a sink refused for good';
+COMMENT ON VIEW somamem.dead_letters IS
+	'rows that a sink refused for good; to a role that is bound to a tenant, those of that tenant';
 COMMENT ON COLUMN somamem.dead_letters.class IS 'short and stable name of the reason, such as http_422 or too_large';
 COMMENT ON COLUMN somamem.dead_letters.reason IS 'what the sink said';
 COMMENT ON COLUMN somamem.dead_letters.attempts IS 'attempts that were the row''s own failure';
@@ -149,6 +177,23 @@ $$;
 COMMENT ON FUNCTION somamem._delivery(bigint) IS 'where one row is, for each enabled sink';
 
 /*
+ * Purpose: whether a row is a tenant's.
+ * Returns: whether anything stands there that says so; false for a copy, whose id may be another row's, too.
+ */
+CREATE FUNCTION somamem._is_of(row_id bigint, tenant text)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+AS $$
+	SELECT EXISTS (SELECT 1 FROM somamem.outbox o WHERE o.id = $1 AND o.tenant = $2 AND o.xid <> '3')
+		OR EXISTS (SELECT 1 FROM somamem._sink_figures() AS f JOIN somamem.parked p ON p.sink = f.sink
+			WHERE p.id = $1 AND p.tenant = $2)
+		OR EXISTS (SELECT 1 FROM somamem._sink_figures() AS f JOIN somamem.dead_letter d ON d.sink = f.sink
+			WHERE d.id = $1 AND d.tenant = $2)
+$$;
+
+COMMENT ON FUNCTION somamem._is_of(bigint, text) IS 'whether a row is a tenant''s';
+
+/*
  * Purpose: the ledger's hash of a key.
  * Returns: the value of idempotency.key_hash.
  */
@@ -162,7 +207,8 @@ COMMENT ON FUNCTION somamem._key_hash(text, text) IS 'hash under which the ledge
 /*
  * Purpose: the state of one write.
  * Returns: one row per enabled sink: pending, in_retry, delivered, dead, discarded or erased; none for
- *   an unknown id.
+ *   an unknown id, as which another tenant's row counts for a caller who is bound to one.
+ * Privilege: EXECUTE; none on the tables.
  */
 CREATE FUNCTION somamem.status(
 	id bigint,
@@ -173,17 +219,16 @@ CREATE FUNCTION somamem.status(
 	OUT receipt jsonb,
 	OUT last_error text)
 RETURNS SETOF record
-LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED SECURITY DEFINER
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 2
 SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT d.sink, d.state, d.attempts, d.delivered_at, d.receipt, d.last_error FROM somamem._delivery($1) AS d
-$$;
+AS 'MODULE_PATHNAME', 'somamem_status_by_id';
 
 COMMENT ON FUNCTION somamem.status(bigint) IS 'state of one write at each enabled sink, by id';
 
 /*
  * Purpose: the state of one write, for who knows its key only.
  * Returns: as status(id); a write whose payload is long gone is delivered, without a receipt.
+ * Privilege: EXECUTE; none on the tables.
  */
 CREATE FUNCTION somamem.status(
 	tenant text,
@@ -195,27 +240,22 @@ CREATE FUNCTION somamem.status(
 	OUT receipt jsonb,
 	OUT last_error text)
 RETURNS SETOF record
-LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED SECURITY DEFINER
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 2
 SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT f.sink, coalesce(d.state, 'delivered'), coalesce(d.attempts, 1), d.delivered_at, d.receipt, d.last_error
-	FROM somamem.idempotency i
-	CROSS JOIN somamem._sink_figures() AS f
-	LEFT JOIN LATERAL somamem._delivery(i.id) AS d ON d.sink = f.sink
-	WHERE i.key_hash = somamem._key_hash($1, $2)
-$$;
+AS 'MODULE_PATHNAME', 'somamem_status_by_key';
 
 COMMENT ON FUNCTION somamem.status(text, text) IS 'state of one write at each enabled sink, by tenant and idempotency key';
 
 /*
  * Purpose: waits until a row is acknowledged.
  * Returns: true as soon as the sink (each enabled one where NULL) has acknowledged it; false at the timeout, or
- * when it became a dead letter.
+ * when it became a dead letter.  For a caller who is bound to a tenant, a row of another one is like none: false at the
+ * timeout.
  * Raises: 55000 for a row that this transaction wrote, and for a sink that is off; 22023 for an unknown sink.
  */
 CREATE FUNCTION somamem.wait_for(id bigint, sink text DEFAULT NULL, timeout interval DEFAULT '30 s')
 RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'somamem_wait_for';
 

@@ -6,6 +6,11 @@
  * keep them away to the end of the transaction: nothing is under way then,
  * and the tables alone say what becomes of a row.  A transaction that has
  * called one of them should end soon.
+ *
+ * They are not SECURITY DEFINER, and have the owner's rights all the same
+ * (src/pg/definer.h): a caller who is bound to a tenant would go unseen.
+ * Bound, redrive, discard, replay and erase find rows of that tenant alone;
+ * another tenant as argument, pause, resume and retry are 42501.
  */
 
 /*
@@ -96,7 +101,7 @@ COMMENT ON FUNCTION somamem._delivered(text, bigint, bigint, text) IS 'rows of t
  */
 CREATE FUNCTION somamem.pause(sink text)
 RETURNS void
-LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE SECURITY DEFINER
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'somamem_pause';
 
@@ -110,7 +115,7 @@ COMMENT ON FUNCTION somamem.pause(text) IS 'stops sending to a sink, until resum
  */
 CREATE FUNCTION somamem.resume(sink text)
 RETURNS void
-LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE SECURITY DEFINER
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'somamem_resume';
 
@@ -126,7 +131,7 @@ COMMENT ON FUNCTION somamem.resume(text) IS 'sends to a paused sink again';
  */
 CREATE FUNCTION somamem.retry(sink text, id bigint DEFAULT NULL)
 RETURNS bigint
-LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE SECURITY DEFINER
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'somamem_retry';
 
@@ -142,7 +147,7 @@ COMMENT ON FUNCTION somamem.retry(text, bigint) IS 'tries what waits for its nex
  */
 CREATE FUNCTION somamem.redrive(sink text, tenant text DEFAULT NULL, id bigint DEFAULT NULL)
 RETURNS bigint
-LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE SECURITY DEFINER
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'somamem_redrive';
 
@@ -157,7 +162,7 @@ COMMENT ON FUNCTION somamem.redrive(text, text, bigint) IS 'puts dead letters ba
  */
 CREATE FUNCTION somamem.discard(sink text, id bigint)
 RETURNS boolean
-LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE SECURITY DEFINER
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'somamem_discard';
 
@@ -173,7 +178,7 @@ COMMENT ON FUNCTION somamem.discard(text, bigint) IS 'gives up a row that the si
  */
 CREATE FUNCTION somamem.replay(sink text, from_id bigint, to_id bigint, tenant text DEFAULT NULL)
 RETURNS bigint
-LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE SECURITY DEFINER
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'somamem_replay';
 
@@ -190,7 +195,7 @@ COMMENT ON FUNCTION somamem.replay(text, bigint, bigint, text) IS 'delivers rows
  */
 CREATE FUNCTION somamem.erase(tenant text, session_id text DEFAULT NULL)
 RETURNS bigint
-LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE SECURITY DEFINER
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'somamem_erase';
 

@@ -9,14 +9,12 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "outbox/payload.h"
-#include "pg/compat.h"
 #include "pg/definer.h"
 #include "policy/binding.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 
 PG_FUNCTION_INFO_V1(somamem_bind_tenant);
 PG_FUNCTION_INFO_V1(somamem_unbind_tenant);
@@ -82,7 +80,7 @@ somamem_bind_tenant(PG_FUNCTION_ARGS)
 {
 	Datum args[2];
 
-	smem_binding_refuse("bind_tenant()");
+	smem_binding_refuse(fcinfo, "bind_tenant()");
 	args[0] = ObjectIdGetDatum(role_argument(fcinfo));
 	args[1] = PointerGetDatum(tenant_argument(fcinfo));
 	change("bind_tenant()",
@@ -97,25 +95,10 @@ somamem_unbind_tenant(PG_FUNCTION_ARGS)
 {
 	Datum args[1];
 
-	smem_binding_refuse("unbind_tenant()");
+	smem_binding_refuse(fcinfo, "unbind_tenant()");
 	args[0] = ObjectIdGetDatum(role_argument(fcinfo));
 	change("unbind_tenant()", "DELETE FROM somamem.tenant_binding AS b WHERE b.role = $1", 1, args);
 	PG_RETURN_VOID();
-}
-
-/*
- * A view checks what its reader may do when a cursor on it is opened, and asks
- * for the binding when it is read, perhaps by somebody else: a bound role could
- * open one in a function of its own and hand it to a role that is not bound.
- * So who reads must have the right, too.
- */
-static void
-require_reader(FunctionCallInfo fcinfo)
-{
-	Oid function = fcinfo->flinfo->fn_oid;
-
-	if (!smem_may_execute(function, GetUserId()))
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(function));
 }
 
 Datum
@@ -123,8 +106,7 @@ somamem_bound_tenant(PG_FUNCTION_ARGS)
 {
 	SmemStr bound;
 
-	require_reader(fcinfo);
-	if (!smem_bound_tenant(&bound))
+	if (!smem_bound_tenant(fcinfo, &bound))
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(bound.data, bound.len));
 }

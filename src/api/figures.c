@@ -1,5 +1,8 @@
 /*
  * SQL face of the figures: _sink_figures and _workers.
+ *
+ * Figures are of all tenants.  Readers may call both, because the views do:
+ * one that is bound to a tenant gets none.
  */
 #include "postgres.h"
 
@@ -9,6 +12,7 @@
 #include "miscadmin.h"
 #include "pg/figures.h"
 #include "pg/settings.h"
+#include "policy/binding.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -20,16 +24,19 @@ somamem_sink_figures(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo	 *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	TimestampTz		  now = GetCurrentTimestamp();
+	SmemStr			  tenant;
+	bool			  bound;
 	SmemDatabaseSlot *db;
 
 	smem_require_preload();
+	bound = smem_bound_tenant(fcinfo, &tenant);
 	InitMaterializedSRF(fcinfo, 0);
 	db = smem_my_database();
 	for (int sink = 0; sink < SMEM_SINKS; sink++)
 	{
 		SmemFigures fig = {0};
 		Datum		values[6];
-		bool		nulls[6] = {0};
+		bool		nulls[6] = {false, bound, bound, bound, bound, bound};
 
 		if (!smem_sink_enabled(sink))
 			continue;
@@ -40,7 +47,7 @@ somamem_sink_figures(PG_FUNCTION_ARGS)
 		values[2] = Int64GetDatum(fig.parked);
 		values[3] = Int64GetDatum(fig.dead);
 		values[4] = TimestampTzGetDatum(fig.oldest_pending_at);
-		nulls[4] = fig.oldest_pending_at == 0;
+		nulls[4] |= fig.oldest_pending_at == 0;
 		values[5] = Float8GetDatum(fig.lag_seconds);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
@@ -64,7 +71,7 @@ put_launcher(ReturnSetInfo *rsinfo)
 }
 
 static void
-put_worker(ReturnSetInfo *rsinfo, SmemDatabaseSlot *db, Oid oid, SmemSink sink)
+put_worker(ReturnSetInfo *rsinfo, SmemDatabaseSlot *db, Oid oid, SmemSink sink, bool bound)
 {
 	char	   *datname = get_database_name(oid);
 	SmemFigures fig;
@@ -81,7 +88,8 @@ put_worker(ReturnSetInfo *rsinfo, SmemDatabaseSlot *db, Oid oid, SmemSink sink)
 	values[3] = CStringGetTextDatum(smem_worker_state_name(&fig));
 	values[4] = CStringGetTextDatum(smem_circuit_name(fig.circuit));
 	values[5] = CStringGetTextDatum(fig.last_error);
-	nulls[5] = fig.last_error[0] == '\0';
+	/* What the sink said may be about another tenant's row. */
+	nulls[5] = bound || fig.last_error[0] == '\0';
 	values[6] = TimestampTzGetDatum(fig.last_success_at);
 	nulls[6] = fig.last_success_at == 0;
 	values[7] = Int32GetDatum(fig.courier_pid);
@@ -95,8 +103,11 @@ Datum
 somamem_workers(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	SmemStr		   tenant;
+	bool		   bound;
 
 	smem_require_preload();
+	bound = smem_bound_tenant(fcinfo, &tenant);
 	InitMaterializedSRF(fcinfo, 0);
 	put_launcher(rsinfo);
 	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
@@ -112,7 +123,7 @@ somamem_workers(PG_FUNCTION_ARGS)
 		for (int sink = 0; active && sink < SMEM_SINKS; sink++)
 		{
 			if (smem_sink_enabled(sink))
-				put_worker(rsinfo, db, oid, sink);
+				put_worker(rsinfo, db, oid, sink, bound);
 		}
 	}
 	return (Datum) 0;

@@ -3,7 +3,8 @@
  * erase.
  *
  * Those that move rows stop this database's workers for the rest of the
- * transaction.
+ * transaction.  A caller that is bound to a tenant has levers for its own rows
+ * alone.
  */
 #include "postgres.h"
 
@@ -12,9 +13,11 @@
 #include "miscadmin.h"
 #include "outbox/erase.h"
 #include "outbox/lever.h"
+#include "pg/definer.h"
 #include "pg/quiesce.h"
 #include "pg/shmem.h"
 #include "pg/xact.h"
+#include "policy/binding.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 
@@ -52,21 +55,37 @@ sink_argument(FunctionCallInfo fcinfo)
 	pg_unreachable();
 }
 
+/* The bound tenant where there is one.  Asked for before the caller gets the owner's rights. */
 static text *
-text_argument(FunctionCallInfo fcinfo, int number)
+tenant_argument(FunctionCallInfo fcinfo, int number)
 {
-	return PG_ARGISNULL(number) ? NULL : PG_GETARG_TEXT_PP(number);
+	text   *tenant = PG_ARGISNULL(number) ? NULL : PG_GETARG_TEXT_PP(number);
+	SmemStr name = {NULL, 0};
+
+	if (tenant != NULL)
+		name = (SmemStr){VARDATA_ANY(tenant), VARSIZE_ANY_EXHDR(tenant)};
+	return smem_binding_apply(fcinfo, &name) ? cstring_to_text_with_len(name.data, name.len)
+											 : tenant;
 }
 
+/* Gives the owner's rights, until end_lever. */
 static void
-begin_lever(const char *function)
+begin_lever(SmemDefiner *definer, const char *function)
 {
+	smem_definer_enter(definer);
 	smem_require_preload();
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
 	smem_xact_refuse_prepare();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
+}
+
+static void
+end_lever(const SmemDefiner *definer)
+{
+	SPI_finish();
+	smem_definer_leave(definer);
 }
 
 static void
@@ -81,11 +100,13 @@ stop_workers(void)
 static void
 set_pause(FunctionCallInfo fcinfo, const char *function, bool paused)
 {
-	SmemSink sink = sink_argument(fcinfo);
+	SmemSink	sink = sink_argument(fcinfo);
+	SmemDefiner definer;
 
-	begin_lever(function);
+	smem_binding_refuse(fcinfo, function);
+	begin_lever(&definer, function);
 	smem_lever_pause(sink, paused);
-	SPI_finish();
+	end_lever(&definer);
 	smem_xact_lever_pulled(sink, false);
 }
 
@@ -106,13 +127,15 @@ somamem_resume(PG_FUNCTION_ARGS)
 Datum
 somamem_retry(PG_FUNCTION_ARGS)
 {
-	SmemSink sink = sink_argument(fcinfo);
-	int64	 id = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
-	int64	 rows;
+	SmemSink	sink = sink_argument(fcinfo);
+	int64		id = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
+	SmemDefiner definer;
+	int64		rows;
 
-	begin_lever("retry()");
+	smem_binding_refuse(fcinfo, "retry()");
+	begin_lever(&definer, "retry()");
 	rows = smem_lever_retry(sink, PG_ARGISNULL(1) ? NULL : &id);
-	SPI_finish();
+	end_lever(&definer);
 	smem_xact_lever_pulled(sink, true);
 	PG_RETURN_INT64(rows);
 }
@@ -139,14 +162,15 @@ Datum
 somamem_redrive(PG_FUNCTION_ARGS)
 {
 	SmemSink	 sink = sink_argument(fcinfo);
-	text		*tenant = text_argument(fcinfo, 1);
+	text		*tenant = tenant_argument(fcinfo, 1);
 	int64		 id = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2);
+	SmemDefiner	 definer;
 	SmemRedriven done;
 
-	begin_lever("redrive()");
+	begin_lever(&definer, "redrive()");
 	stop_workers();
 	smem_lever_redrive(sink, tenant, PG_ARGISNULL(2) ? NULL : &id, &done);
-	SPI_finish();
+	end_lever(&definer);
 	tell_of_order(&done);
 	PG_RETURN_INT64(done.rows);
 }
@@ -154,31 +178,36 @@ somamem_redrive(PG_FUNCTION_ARGS)
 Datum
 somamem_discard(PG_FUNCTION_ARGS)
 {
-	SmemSink sink = sink_argument(fcinfo);
-	bool	 found;
+	SmemSink	sink = sink_argument(fcinfo);
+	SmemStr		tenant = {NULL, 0};
+	SmemDefiner definer;
+	bool		found;
 
 	require_argument(fcinfo, 1, "id");
-	begin_lever("discard()");
+	(void) smem_binding_apply(fcinfo, &tenant);
+	begin_lever(&definer, "discard()");
 	stop_workers();
-	found = smem_lever_discard(sink, PG_GETARG_INT64(1));
-	SPI_finish();
+	found = smem_lever_discard(sink, PG_GETARG_INT64(1), tenant);
+	end_lever(&definer);
 	PG_RETURN_BOOL(found);
 }
 
 Datum
 somamem_replay(PG_FUNCTION_ARGS)
 {
-	SmemSink sink = sink_argument(fcinfo);
-	int64	 left_out;
-	int64	 rows;
+	SmemSink	sink = sink_argument(fcinfo);
+	SmemDefiner definer;
+	text	   *tenant;
+	int64		left_out;
+	int64		rows;
 
 	require_argument(fcinfo, 1, "from_id");
 	require_argument(fcinfo, 2, "to_id");
-	begin_lever("replay()");
+	tenant = tenant_argument(fcinfo, 3);
+	begin_lever(&definer, "replay()");
 	stop_workers();
-	rows = smem_lever_replay(sink, PG_GETARG_INT64(1), PG_GETARG_INT64(2), text_argument(fcinfo, 3),
-							 &left_out);
-	SPI_finish();
+	rows = smem_lever_replay(sink, PG_GETARG_INT64(1), PG_GETARG_INT64(2), tenant, &left_out);
+	end_lever(&definer);
 	if (left_out > 0)
 		ereport(NOTICE, (errmsg(INT64_FORMAT
 								" rows were left out, because rows before them are not settled",
@@ -190,15 +219,16 @@ somamem_replay(PG_FUNCTION_ARGS)
 Datum
 somamem_erase(PG_FUNCTION_ARGS)
 {
-	text *tenant;
-	text *session = text_argument(fcinfo, 1);
-	int64 rows;
+	text	   *session = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
+	SmemDefiner definer;
+	text	   *tenant;
+	int64		rows;
 
 	require_argument(fcinfo, 0, "tenant");
-	tenant = PG_GETARG_TEXT_PP(0);
-	begin_lever("erase()");
+	tenant = tenant_argument(fcinfo, 0);
+	begin_lever(&definer, "erase()");
 	stop_workers();
 	rows = smem_erase(tenant, session);
-	SPI_finish();
+	end_lever(&definer);
 	PG_RETURN_INT64(rows);
 }

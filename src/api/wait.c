@@ -1,6 +1,9 @@
 /*
  * wait_for: sleeps on the database's condition variable, which a shipper
  * broadcasts after each record, and looks again with a new snapshot.
+ *
+ * For a role that is bound to a tenant, a row of another one is like none: it
+ * waits for it in vain.
  */
 #include "postgres.h"
 
@@ -9,9 +12,11 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "pg/definer.h"
 #include "pg/settings.h"
 #include "pg/shmem.h"
 #include "pg/ticks.h"
+#include "policy/binding.h"
 #include "pgstat.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -75,16 +80,18 @@ refuse_own_row(int64 id)
 }
 
 static Verdict
-judge(SPIPlanPtr plan, int64 id, const char *sink)
+judge(SPIPlanPtr plan, int64 id, const char *sink, const char *tenant)
 {
-	Datum		args[2] = {Int64GetDatum(id), 0};
-	const char *nulls = sink ? "  " : " n";
-	bool		isnull;
-	bool		dead;
-	bool		all;
+	Datum args[3] = {Int64GetDatum(id), 0, 0};
+	char  nulls[] = {' ', sink ? ' ' : 'n', tenant ? ' ' : 'n', '\0'};
+	bool  isnull;
+	bool  dead;
+	bool  all;
 
 	if (sink)
 		args[1] = CStringGetTextDatum(sink);
+	if (tenant)
+		args[2] = CStringGetTextDatum(tenant);
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (SPI_execute_plan(plan, args, nulls, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for a delivery");
@@ -116,14 +123,15 @@ static SPIPlanPtr
 prepare(void)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid				  types[2] = {INT8OID, TEXTOID};
+	Oid				  types[3] = {INT8OID, TEXTOID, TEXTOID};
 
 	if (plan != NULL)
 		return plan;
 	plan = SPI_prepare("SELECT coalesce(bool_or(state IN ('dead', 'discarded', 'erased')), false),"
 					   " coalesce(bool_and(state = 'delivered'), false)"
-					   " FROM somamem._delivery($1) WHERE $2 IS NULL OR sink = $2",
-					   2, types);
+					   " FROM somamem._delivery($1) WHERE ($2 IS NULL OR sink = $2)"
+					   " AND ($3 IS NULL OR somamem._is_of($1, $3))",
+					   3, types);
 	if (plan == NULL || SPI_keepplan(plan) != 0)
 	{
 		plan = NULL;
@@ -139,7 +147,7 @@ interval_us(Interval *span)
 }
 
 static bool
-wait_for(SmemDatabaseSlot *db, int64 id, const char *sink, int64 span)
+wait_for(SmemDatabaseSlot *db, int64 id, const char *sink, const char *tenant, int64 span)
 {
 	SPIPlanPtr plan = prepare();
 	Verdict	   verdict;
@@ -153,7 +161,7 @@ wait_for(SmemDatabaseSlot *db, int64 id, const char *sink, int64 span)
 		verdict = WAITING;
 		if (now - looked >= LOOK_AGAIN_MS * 1000 || now >= until || may_be_recorded(db, id, sink))
 		{
-			verdict = judge(plan, id, sink);
+			verdict = judge(plan, id, sink, tenant);
 			looked = now;
 		}
 		if (verdict != WAITING || now >= until)
@@ -172,6 +180,9 @@ somamem_wait_for(PG_FUNCTION_ARGS)
 {
 	int64			  id;
 	char			 *sink = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	SmemStr			  bound;
+	char			 *tenant = NULL;
+	SmemDefiner		  definer;
 	SmemDatabaseSlot *db;
 	int64			  span;
 	bool			  acknowledged;
@@ -187,9 +198,13 @@ somamem_wait_for(PG_FUNCTION_ARGS)
 	if (db == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("no worker serves this database yet")));
+	if (smem_bound_tenant(fcinfo, &bound))
+		tenant = pnstrdup(bound.data, bound.len);
+	smem_definer_enter(&definer);
 	SPI_connect();
 	refuse_own_row(id);
-	acknowledged = wait_for(db, id, sink, Max(span, 0));
+	acknowledged = wait_for(db, id, sink, tenant, Max(span, 0));
 	SPI_finish();
+	smem_definer_leave(&definer);
 	PG_RETURN_BOOL(acknowledged);
 }

@@ -120,7 +120,7 @@ somamem_memory_write(PG_FUNCTION_ARGS)
 	args.persona = text_argument(fcinfo, ARG_PERSONA);
 	args.traceparent = text_argument(fcinfo, ARG_TRACEPARENT);
 	smem_write_check_args(&args);
-	args.tenant_is_bound = smem_binding_apply(&args.tenant);
+	args.tenant_is_bound = smem_binding_apply(fcinfo, &args.tenant);
 	extras.traceparent = args.traceparent;
 	extras.deliver_after = deliver_after_argument(fcinfo);
 	payload = PG_GETARG_JSONB_P(ARG_PAYLOAD);
@@ -234,7 +234,7 @@ somamem_memory_write_batch(PG_FUNCTION_ARGS)
 	args.session = text_argument(fcinfo, BATCH_SESSION);
 	args.namespace = text_argument(fcinfo, BATCH_NAMESPACE);
 	smem_write_check_args(&args);
-	args.tenant_is_bound = smem_binding_apply(&args.tenant);
+	args.tenant_is_bound = smem_binding_apply(fcinfo, &args.tenant);
 	payloads = PG_GETARG_JSONB_P(BATCH_PAYLOADS);
 	n = count_elements(payloads);
 	writes = read_elements(payloads, n, &args);

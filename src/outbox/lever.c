@@ -183,22 +183,27 @@ promote(SmemSink sink, Datum tenant, Datum session)
 }
 
 bool
-smem_lever_discard(SmemSink sink, int64 id)
+smem_lever_discard(SmemSink sink, int64 id, SmemStr tenant)
 {
-	Oid	   types[2] = {TEXTOID, INT8OID};
-	Datum  args[2] = {sink_datum(sink), Int64GetDatum(id)};
+	Oid	   types[3] = {TEXTOID, INT8OID, TEXTOID};
+	Datum  args[3] = {sink_datum(sink), Int64GetDatum(id), 0};
+	bool   any = !smem_str_present(tenant);
 	uint64 found;
 	bool   isnull;
 
+	if (!any)
+		args[2] = PointerGetDatum(cstring_to_text_with_len(tenant.data, tenant.len));
 	found = smem_latest_query(
-		"WITH dead AS (DELETE FROM somamem.dead_letter d WHERE d.sink = $1 AND d.id = $2 RETURNING d.*),"
-		" parked AS (DELETE FROM somamem.parked p WHERE p.sink = $1 AND p.id = $2 RETURNING p.*),"
+		"WITH dead AS (DELETE FROM somamem.dead_letter d WHERE d.sink = $1 AND d.id = $2"
+		"  AND ($3 IS NULL OR d.tenant = $3) RETURNING d.*),"
+		" parked AS (DELETE FROM somamem.parked p WHERE p.sink = $1 AND p.id = $2"
+		"  AND ($3 IS NULL OR p.tenant = $3) RETURNING p.*),"
 		" gone AS (SELECT d.tenant, d.session_id, d.attempts FROM dead d"
 		"  UNION ALL SELECT p.tenant, p.session_id, p.attempts FROM parked p),"
 		" noted AS (INSERT INTO somamem.withdrawn (id, sink, state, attempts)"
 		"  SELECT $2, $1, 'discarded', g.attempts FROM gone g)"
 		" SELECT g.tenant, g.session_id FROM gone g",
-		2, types, args, NULL);
+		3, types, args, any ? "  n" : NULL);
 	if (found > 0)
 		promote(sink, SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull),
 				SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));

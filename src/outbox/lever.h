@@ -9,6 +9,7 @@
 #ifndef SMEM_OUTBOX_LEVER_H
 #define SMEM_OUTBOX_LEVER_H
 
+#include "core/frame.h"
 #include "core/sink.h"
 
 #include "executor/spi.h"
@@ -35,7 +36,7 @@ extern void smem_lever_redrive(SmemSink sink, text *tenant, const int64 *id, Sme
 extern int64 smem_lever_replay(SmemSink sink, int64 from_id, int64 to_id, text *tenant,
 							   int64 *left_out);
 
-/* Gives up a dead letter or parked row; false when there is none. */
-extern bool smem_lever_discard(SmemSink sink, int64 id);
+/* Gives up a dead letter or parked row; false when there is none, or, where a tenant is named, none of it. */
+extern bool smem_lever_discard(SmemSink sink, int64 id, SmemStr tenant);
 
 #endif

@@ -16,11 +16,14 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "pg/catalog.h"
+#include "pg/compat.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 /* As bind_tenant checks it, and memory_write of any tenant. */
@@ -54,10 +57,10 @@ typedef struct Known
 } Known;
 
 /* What was found since the table last changed. */
-static Known known[4];
-static int	 nknown = 0;
-static bool	 nobody = false; /* the table was empty */
-static Oid	 watched = InvalidOid;
+static Known  known[4];
+static int	  nknown = 0;
+static bool	  nobody = false; /* the table was empty */
+static Oid	  watched = InvalidOid;
 static uint64 changes = 0;
 
 static void
@@ -152,8 +155,7 @@ read_bindings(Relation rel, const Identity *who, Binding *binding)
 			continue;
 		if (!OidIsValid(binding->role))
 			*binding = other;
-		else if (binding->len != other.len ||
-				 memcmp(binding->tenant, other.tenant, other.len) != 0)
+		else if (binding->len != other.len || memcmp(binding->tenant, other.tenant, other.len) != 0)
 			refuse_two(binding->role, other.role);
 	}
 }
@@ -197,8 +199,21 @@ find(const Identity *who)
 	return look_up(who);
 }
 
+/*
+ * What a caller may do is checked when its query or cursor is opened, and the
+ * binding when a row is asked for, perhaps by somebody else: a bound role could
+ * open a cursor in a function of its own and hand it to a role that is not
+ * bound.  So who asks for the row must have the right, too.
+ */
+static void
+require_right(Oid function)
+{
+	if (!smem_may_execute(function, GetUserId()))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(function));
+}
+
 bool
-smem_bound_tenant(SmemStr *tenant)
+smem_bound_tenant(FunctionCallInfo fcinfo, SmemStr *tenant)
 {
 	const Binding *binding;
 	Identity	   who;
@@ -207,18 +222,21 @@ smem_bound_tenant(SmemStr *tenant)
 		return false;
 	who = (Identity){GetSessionUserId(), GetOuterUserId(), GetUserId()};
 	binding = find(&who);
-	if (binding == NULL || !OidIsValid(binding->role))
+	if (binding == NULL)
+		return false;
+	require_right(fcinfo->flinfo->fn_oid);
+	if (!OidIsValid(binding->role))
 		return false;
 	*tenant = (SmemStr){binding->tenant, binding->len};
 	return true;
 }
 
 bool
-smem_binding_apply(SmemStr *tenant)
+smem_binding_apply(FunctionCallInfo fcinfo, SmemStr *tenant)
 {
 	SmemStr bound;
 
-	if (!smem_bound_tenant(&bound))
+	if (!smem_bound_tenant(fcinfo, &bound))
 		return false;
 	if (smem_str_present(*tenant) &&
 		(tenant->len != bound.len || memcmp(tenant->data, bound.data, bound.len) != 0))
@@ -230,11 +248,11 @@ smem_binding_apply(SmemStr *tenant)
 }
 
 void
-smem_binding_refuse(const char *function)
+smem_binding_refuse(FunctionCallInfo fcinfo, const char *function)
 {
 	SmemStr bound;
 
-	if (smem_bound_tenant(&bound))
+	if (smem_bound_tenant(fcinfo, &bound))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("a role that is bound to a tenant may not call %s", function),
 						errhint("Ask for it as a role that is not bound.")));

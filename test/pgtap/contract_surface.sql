@@ -1,6 +1,6 @@
 -- The names that others are written against: functions, views, columns, and that PUBLIC has nothing.
 BEGIN;
-SELECT plan(48);
+SELECT plan(50);
 
 SELECT has_schema('somamem');
 SELECT has_function('somamem', 'memory_write',
@@ -62,6 +62,17 @@ SELECT is_empty($$
 	SELECT p.oid::regprocedure FROM pg_proc p
 	WHERE pronamespace = 'somamem'::regnamespace AND prosecdef AND proconfig IS NULL$$,
 	'what runs with its owner''s rights pins the search path');
+SELECT is_empty($$
+	SELECT p.oid::regprocedure FROM pg_proc p
+	WHERE pronamespace = 'somamem'::regnamespace AND prosrc LIKE 'somamem%' AND proname !~ '^_'
+		AND proname NOT IN ('memory_write', 'memory_write_batch', 'health')
+		AND NOT 'search_path=pg_catalog, pg_temp' = ANY (coalesce(proconfig, '{}'))$$,
+	'and so does each public function but those that run no SQL');
+SELECT is_empty($$
+	SELECT c.oid::regclass FROM pg_class c
+	WHERE relnamespace = 'somamem'::regnamespace AND relkind = 'v'
+		AND NOT 'security_barrier=true' = ANY (coalesce(reloptions, '{}'))$$,
+	'every view is a security barrier');
 SELECT is_empty($$
 	SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 	WHERE pronamespace = 'somamem'::regnamespace AND l.lanname = 'plpgsql'$$,

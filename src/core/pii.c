@@ -375,11 +375,14 @@ smem_pii_mask(SmemStr text, SmemBuf *out)
 		return false;
 	smem_buf_init(&between, out->max);
 	mask_addresses(text, &between);
-	rest.data = smem_buf_head(&between);
-	rest.len = smem_buf_len(&between);
-	mask_telephones(rest, out);
 	if (between.failed)
 		out->failed = true;
+	else
+	{
+		rest.data = smem_buf_head(&between);
+		rest.len = smem_buf_len(&between);
+		mask_telephones(rest, out);
+	}
 	smem_buf_free(&between);
 	return true;
 }

@@ -115,7 +115,6 @@ is_within_rate(const SmemPolicyInput *in)
 			return false;
 		most = limit->number;
 	}
-	/* Where both are too large to be counted out, the writes are taken for more. */
 	return most == 0 || writes->number < most;
 }
 

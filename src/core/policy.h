@@ -48,7 +48,7 @@ typedef enum SmemPolicyKind
 	SMEM_POLICY_FALSE,
 	SMEM_POLICY_TRUE,
 	SMEM_POLICY_STRING, /* text is what it stands for */
-	SMEM_POLICY_WHOLE,	/* whole and not negative; UINT64_MAX where it has more than 18 digits */
+	SMEM_POLICY_WHOLE,	/* a number that is whole, not negative and below 10^18 */
 	SMEM_POLICY_NUMBER, /* any other number */
 	SMEM_POLICY_ARRAY,	/* text is its JSON */
 	SMEM_POLICY_OBJECT

@@ -10,7 +10,7 @@
 
 #include "core/json.h"
 
-/* Digits of a number that is counted out; one with more is larger than all it is compared with. */
+/* Digits of a number that is counted out: one with more is no count and no size. */
 #define SMEM_POLICY_DIGITS 18
 
 typedef struct SmemMember SmemMember;
@@ -96,6 +96,22 @@ read_exponent(const char *p, const char *end)
 	return negative ? -exponent : exponent;
 }
 
+/* The digits up to the last one, and zeros up to the point. */
+static uint64_t
+count_out(const char *p, int64_t last, int64_t point)
+{
+	uint64_t number = 0;
+
+	for (int64_t n = 0; n < point; p++)
+	{
+		if (n <= last && *p == '.')
+			continue;
+		number = number * 10 + (n <= last ? (uint64_t) (*p - '0') : 0);
+		n++;
+	}
+	return number;
+}
+
 /*
  * Reads the number by its digits, so that nothing is rounded: it is whole
  * where the last digit other than 0 stands, moved by the exponent, before the
@@ -131,23 +147,10 @@ read_number(SmemStr json, SmemPolicyValue *value)
 	value->kind = SMEM_POLICY_WHOLE;
 	if (first < 0)
 		return;
-	if (json.data[0] == '-' || last >= point)
+	if (json.data[0] == '-' || last >= point || point - first > SMEM_POLICY_DIGITS)
 		value->kind = SMEM_POLICY_NUMBER;
-	else if (point - first > SMEM_POLICY_DIGITS)
-		value->number = UINT64_MAX;
 	else
-	{
-		n = 0;
-		for (p = json.data; n <= last; p++)
-		{
-			if (*p == '.')
-				continue;
-			value->number = value->number * 10 + (uint64_t) (*p - '0');
-			n++;
-		}
-		for (; n < point; n++)
-			value->number *= 10;
-	}
+		value->number = count_out(json.data, last, point);
 }
 
 /* What a string stands for: where it lies, if it can be had there. */

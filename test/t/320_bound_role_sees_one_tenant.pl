@@ -196,6 +196,7 @@ is(seen('a', 'SELECT free.tenants()'), 'acme', "another's rights do not free it"
 is(seen('a', "SELECT free.state($id{'zeta dead'})"), '', 'in status');
 is(seen('a', "SELECT free.waits($id{'zeta delivered'})"), 'f', 'in wait_for');
 refused('a', "SELECT free.writes('zeta')", 'and in writing');
+is(seen('gateway', 'SET ROLE a; SELECT free.tenants()'), 'acme', 'nor who has become it by SET ROLE');
 is(seen('free', 'SELECT free.tenants()'), 'acme,zeta', 'a role that is not bound is not');
 is(seen('accomplice', 'SELECT a.tenants()'), 'acme', 'whom it lends its rights sees no more than it does');
 is(seen('accomplice', "SELECT a.state($id{'zeta dead'})"), '', 'in status');

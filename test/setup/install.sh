@@ -3,7 +3,7 @@
 #
 #   install.sh build    compiler, PostgreSQL's headers, the courier's libraries
 #   install.sh demo     that, a PostgreSQL server, and a Kafka where Java can be had
-#   install.sh test     that, and the test tools
+#   install.sh test     that, and the test tools; an OPA in build/opa where there is a Go
 #
 # Does nothing, and asks no network, where everything is there.  Runs apt-get as root or
 # through sudo.  A PostgreSQL that is installed already is neither upgraded nor restarted;
@@ -14,6 +14,8 @@ purpose=${1:-}
 pg_config=${PG_CONFIG:-pg_config}
 cluster_conf=/etc/postgresql-common/createcluster.conf
 start_policy=/usr/sbin/policy-rc.d
+opa_version=1.22.2
+opa_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build/opa
 hold_line='create_main_cluster = false'
 needed=()
 wanted=()
@@ -179,10 +181,32 @@ install_packages()
 	apt install -y --no-install-recommends "$@" >"$log" 2>&1
 }
 
+has_opa()
+{
+	[ -x "$opa_dir/opa" ] && "$opa_dir/opa" version | grep -qx "Version: $opa_version"
+}
+
+# From Go's modules; a Go that is too old for it says so.  Tests that miss it say so, too.
+build_opa()
+{
+	! has_opa || return 0
+	if ! has_command go; then
+		echo "install.sh: no Go to build OPA $opa_version with: what needs it is left out" >&2
+		return
+	fi
+	echo "building: OPA $opa_version"
+	mkdir -p "$opa_dir"
+	if ! GOBIN=$opa_dir go install "github.com/open-policy-agent/opa@v$opa_version" \
+		>"$opa_dir/log" 2>&1 || ! has_opa; then
+		tail -5 "$opa_dir/log" >&2
+		echo "install.sh: could not build OPA $opa_version: what needs it is left out" >&2
+	fi
+}
+
 find_pg_version
 collect_build
 [ "$purpose" = build ] || collect_demo
-[ "$purpose" != test ] || collect_test
+[ "$purpose" != test ] || { collect_test; build_opa; }
 [ ${#needed[@]} -gt 0 ] || [ ${#wanted[@]} -gt 0 ] || exit 0
 
 if ! has_command apt-get || { [ "$(id -u)" != 0 ] && ! has_command sudo; }; then

@@ -113,6 +113,16 @@ test_odd_values_are_decided_on if {
 	}
 }
 
+# Whoever takes _forbidden_to_all out of the way has not let a second tenant in.
+test_writes_are_for_one_tenant if {
+	every pair in [["harbor", "meadow"], ["meadow", "harbor"]] {
+		payload := {"tenant": pair[0], "metadata": {"tenant": pair[1]}}
+		somabrain := policy._write_somabrain with input as {"tenant": "harbor", "payload": payload}
+		conversation := policy._write_conversation with input as {"tenant": "harbor", "payload": payload}
+		{somabrain, conversation} == {"payload_tenant"}
+	}
+}
+
 # A rule of one's own may have a name that reasons does not know: it refuses, and says its name.
 test_rule_without_reason_refuses if {
 	decision := policy.decision with policy._verdict as "my_rule"

@@ -412,6 +412,16 @@ check_alignment(void)
 		}
 	}
 	tap_is_int(wrong, 0, "a number is found wherever it stands, next to any byte");
+	for (int digit = 0; digit <= 9; digit++)
+	{
+		char text[64];
+
+		memset(text, '0' + digit, sizeof(text));
+		text[20] = 'x';
+		text[24] = text[28] = '-';
+		wrong += !found(text + 20, 13);
+	}
+	tap_is_int(wrong, 0, "of any digits");
 }
 
 int

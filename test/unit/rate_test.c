@@ -279,6 +279,11 @@ check_one_step_back(void)
 	tap_is_int(smem_rate_count(&rate, 0), 1, "time before 0 is time too");
 	smem_rate_add(&rate, SMEM_SEC, 0, 1);
 	tap_is_int(smem_rate_count(&rate, 0), 2, "a time ahead of the clock is now");
+	tap_is_int(smem_rate_count(&rate, 2 * SMEM_SEC), 2, "later, too");
+	tap_ok(smem_rate_idle(&rate, SMEM_RATE_MINUTE + SMEM_RATE_BUCKET), "and gets old from now on");
+	smem_rate_init(&rate);
+	smem_rate_add(&rate, 1 - SMEM_RATE_BUCKET, 1 - SMEM_RATE_BUCKET, 1);
+	tap_ok(smem_rate_idle(&rate, SMEM_RATE_MINUTE), "as old as after 0");
 }
 
 int

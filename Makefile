@@ -114,4 +114,4 @@ bench:
 	@bench/run
 
 format:
-	clang-format -i $(wildcard src/*.c src/*/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/standin/*.[ch] test/standin/*/*.[ch] test/lib/*.[ch] bench/*.[ch])
+	clang-format -i $(wildcard src/*.c src/*/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/policy/*.c test/standin/*.[ch] test/standin/*/*.[ch] test/lib/*.[ch] bench/*.[ch])

@@ -296,7 +296,7 @@ check_reading(void)
 				   smem_policy_reason(SMEM_POLICY_NOT_OWNER));
 }
 
-/* Members far larger than the arena was, each with an escape, so that nothing points to where it was. */
+/* Members far larger than the arena was, each with an escape: none may point to where it was. */
 static void
 check_arena(void)
 {
@@ -305,13 +305,14 @@ check_arena(void)
 	SmemPolicyInput input;
 
 	smem_buf_init(&json, 1024 * 1024);
-	smem_buf_puts(&json, "{\"tenant\":\"\\u0061\",\"payload\":{\"content\":\"");
+	smem_buf_puts(&json, "{\"action\":\"\\u0061\",\"payload\":{\"content\":\"");
 	for (int i = 0; i < 5000; i++)
 		smem_buf_puts(&json, "\\n\\u00e9");
 	smem_buf_puts(&json, "\",\"tenant\":\"\\u0062\"},\"tenant\":\"\\u0063\"}");
 	smem_buf_init(&arena, 1024 * 1024);
 	smem_buf_puts(&arena, "kept");
 	tap_ok(smem_policy_read(smem_str(smem_buf_text(&json)), &arena, &input) &&
+			   smem_str_equal(input.action.text, smem_str("a")) &&
 			   smem_str_equal(input.tenant.text, smem_str("c")) &&
 			   smem_str_equal(input.payload.tenant.text, smem_str("b")) &&
 			   input.payload.content.text.len == 15000,

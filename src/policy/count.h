@@ -1,0 +1,49 @@
+/*
+ * How often was decided what, and how long it took: figures in shared memory,
+ * by database, row of the table of rules, decision and engine.
+ *
+ * Times stand in buckets of half an octave, so a percentile is right to about
+ * a fifth.
+ */
+#ifndef SMEM_POLICY_COUNT_H
+#define SMEM_POLICY_COUNT_H
+
+#include "core/policy.h"
+#include "pg/settings.h"
+
+typedef enum SmemVerdictKind
+{
+	SMEM_DECIDED_ALLOW,
+	SMEM_DECIDED_DENY,
+	SMEM_DECIDED_NOTHING /* the engine failed: refused, too */
+} SmemVerdictKind;
+
+#define SMEM_DECIDED 3
+
+/* One line of figures. */
+typedef struct SmemDecisions
+{
+	int				row; /* of the table of rules */
+	SmemVerdictKind decided;
+	SmemEngine		engine;
+	uint64			count;
+	double			p50_ms;
+	double			p99_ms;
+} SmemDecisions;
+
+/* Counts n decisions of this database that took ns nanoseconds each. */
+extern void smem_count_decisions(int row, SmemVerdictKind decided, SmemEngine engine, uint32 n,
+								 uint64 ns);
+
+/* The number of lines is fixed; false where nothing was counted for this one. */
+#define SMEM_COUNT_LINES (SMEM_POLICY_ROWS * SMEM_DECIDED * 2)
+extern bool smem_count_line(int line, SmemDecisions *decisions);
+
+extern const char *smem_engine_name(SmemEngine engine);
+extern const char *smem_decided_name(SmemVerdictKind decided);
+
+/* shared.c */
+extern Size smem_count_size(void);
+extern void smem_count_start(void);
+
+#endif

@@ -9,6 +9,7 @@
 #include "pg/settings.h"
 #include "pg/shmem.h"
 #include "pg/xact.h"
+#include "policy/shared.h"
 #include "worker/launcher.h"
 
 PG_MODULE_MAGIC;
@@ -23,6 +24,7 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	smem_shmem_install();
+	smem_policy_install();
 	smem_utility_install();
 	smem_launcher_register();
 }

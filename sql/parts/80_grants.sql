@@ -17,7 +17,8 @@ GRANT USAGE ON TYPE somamem.write_receipt TO somamem_writer, somamem_admin;
 GRANT EXECUTE ON FUNCTION
 	somamem.memory_write(jsonb, text, text, text, text, text, timestamptz, text),
 	somamem.memory_write_batch(jsonb, text, text, text),
-	somamem.wait_for(bigint, text, interval)
+	somamem.wait_for(bigint, text, interval),
+	somamem.authorize(jsonb)
 	TO somamem_writer, somamem_admin;
 
 /* Reading */
@@ -29,14 +30,18 @@ GRANT EXECUTE ON FUNCTION
 GRANT SELECT ON
 	somamem.outbox_status,
 	somamem.workers,
-	somamem.dead_letters
+	somamem.dead_letters,
+	somamem.policy_stats,
+	somamem.decision_log
 	TO somamem_reader, somamem_admin;
 
 /* What the views call is called with their reader's rights, and mind to whom he is bound. */
 GRANT EXECUTE ON FUNCTION
 	somamem._bound_tenant(),
 	somamem._sink_figures(),
-	somamem._workers()
+	somamem._workers(),
+	somamem._policy_stats(),
+	somamem._decision_log()
 	TO somamem_reader, somamem_admin;
 
 /* Operating */

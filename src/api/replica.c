@@ -81,10 +81,12 @@ somamem_refuse_truncate(PG_FUNCTION_ARGS)
 	TriggerData *trigger = trigger_of(fcinfo);
 
 	if (IsLogicalWorker() && has_own_rows(trigger->tg_relation))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("cannot truncate table \"%s\" for a subscription: it holds memory writes of this server",
-						RelationGetRelationName(trigger->tg_relation)),
-				 errhint("Create the publication with publish = 'insert'.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg(
+				 "cannot truncate table \"%s\" for a subscription: it holds memory writes of this server",
+				 RelationGetRelationName(trigger->tg_relation)),
+			 errhint("Create the publication with publish = 'insert'.")));
 	return PointerGetDatum(NULL);
 }

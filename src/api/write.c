@@ -12,6 +12,8 @@
 #include "pg/settings.h"
 #include "pg/shmem.h"
 #include "policy/binding.h"
+#include "policy/decide.h"
+#include "policy/redact.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -77,6 +79,15 @@ deliver_after_argument(FunctionCallInfo fcinfo)
 	return at;
 }
 
+static JsonbContainer *
+payload_argument(FunctionCallInfo fcinfo, int *len)
+{
+	Jsonb *payload = PG_GETARG_JSONB_P(ARG_PAYLOAD);
+
+	*len = VARSIZE(payload) - VARHDRSZ;
+	return smem_policy_redact(&payload->root, len);
+}
+
 /* The composite that SQL knows as somamem.write_receipt. */
 static Datum
 make_receipt(FunctionCallInfo fcinfo, const SmemWrite *write, const SmemClaim *claim)
@@ -94,6 +105,28 @@ make_receipt(FunctionCallInfo fcinfo, const SmemWrite *write, const SmemClaim *c
 	return receipt;
 }
 
+/* Policy stands before every write. */
+static void
+ask_policy(const SmemWriteArgs *args, const SmemWrite *writes, int n)
+{
+	SmemPolicyCaller caller = {.is_bound = args->tenant_is_bound};
+	SmemPolicyWrite	 one;
+	SmemPolicyWrite *asked = n > 1 ? palloc(sizeof(SmemPolicyWrite) * n) : &one;
+
+	if (caller.is_bound)
+		caller.tenant = args->tenant;
+	for (int i = 0; i < n; i++)
+	{
+		asked[i].ordinal = writes[i].ordinal;
+		asked[i].tenant = writes[i].tenant;
+		asked[i].session = writes[i].session;
+		asked[i].namespace = writes[i].namespace;
+		asked[i].payload = writes[i].payload;
+		asked[i].payload_len = writes[i].payload_len;
+	}
+	smem_policy_admit(&caller, asked, n);
+}
+
 Datum
 somamem_memory_write(PG_FUNCTION_ARGS)
 {
@@ -104,7 +137,8 @@ somamem_memory_write(PG_FUNCTION_ARGS)
 	SmemHasher	   *hasher;
 	SmemWrite		write;
 	SmemClaim		claim;
-	Jsonb		   *payload;
+	JsonbContainer *payload;
+	int				payload_len;
 	Datum			receipt;
 
 	require_writable("memory_write()");
@@ -123,12 +157,13 @@ somamem_memory_write(PG_FUNCTION_ARGS)
 	args.tenant_is_bound = smem_binding_apply(fcinfo, &args.tenant);
 	extras.traceparent = args.traceparent;
 	extras.deliver_after = deliver_after_argument(fcinfo);
-	payload = PG_GETARG_JSONB_P(ARG_PAYLOAD);
+	payload = payload_argument(fcinfo, &payload_len);
 	hasher = smem_hasher_open();
-	smem_write_read(hasher, &args, &payload->root, VARSIZE(payload) - VARHDRSZ, 0, &write);
+	smem_write_read(hasher, &args, payload, payload_len, 0, &write);
 	smem_hasher_close(hasher);
 
 	smem_require_preload();
+	ask_policy(&args, &write, 1);
 	smem_outbox_write(&write, 1, &extras, &claim);
 
 	MemoryContextSwitchTo(caller);
@@ -163,6 +198,7 @@ read_elements(Jsonb *payloads, int n, const SmemWriteArgs *args)
 		if (object == NULL)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("payload %d must be a JSON object", done + 1)));
+		object = smem_policy_redact(object, &element.val.binary.len);
 		MemoryContextSwitchTo(scratch);
 		smem_write_read(hasher, args, object, element.val.binary.len, done + 1, write);
 		MemoryContextSwitchTo(result);
@@ -242,6 +278,7 @@ somamem_memory_write_batch(PG_FUNCTION_ARGS)
 	smem_require_preload();
 	if (n > 0)
 	{
+		ask_policy(&args, writes, n);
 		claims = MemoryContextAllocHuge(context, sizeof(SmemClaim) * n);
 		smem_outbox_write(writes, n, &extras, claims);
 		put_receipts((ReturnSetInfo *) fcinfo->resultinfo, writes, claims, n);

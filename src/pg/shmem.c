@@ -46,6 +46,8 @@ init_database(SmemDatabaseSlot *db)
 	pg_atomic_init_u32(&db->segment, 0);
 	pg_atomic_init_u64(&db->committed, 0);
 	ConditionVariableInit(&db->delivered);
+	pg_atomic_init_u32(&db->seeded, SMEM_SEED_NONE);
+	ConditionVariableInit(&db->seeding);
 	for (int sink = 0; sink < SMEM_SINKS; sink++)
 		init_sink(&db->sink[sink]);
 }
@@ -64,6 +66,7 @@ start_memory(void)
 		memset(smem_shared, 0, sizeof(SmemShared));
 		smem_shared->lock = &GetNamedLWLockTranche("somamem")->lock;
 		pg_atomic_init_u32(&smem_shared->rescan, 1);
+		init_sink(&smem_shared->policy);
 		for (int i = 0; i < SMEM_MAX_DATABASES; i++)
 			init_database(&smem_shared->database[i]);
 	}
@@ -120,6 +123,7 @@ smem_database_claim(Oid oid)
 		db->quiesce_pid = 0;
 		pg_atomic_write_u32(&db->segment, 0);
 		pg_atomic_write_u64(&db->committed, 0);
+		pg_atomic_write_u32(&db->seeded, SMEM_SEED_NONE);
 		for (int sink = 0; sink < SMEM_SINKS; sink++)
 		{
 			memset(&db->sink[sink], 0, offsetof(SmemSinkSlot, woken));

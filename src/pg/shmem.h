@@ -84,6 +84,14 @@ typedef enum SmemDatabaseState
 	SMEM_DATABASE_QUIESCED
 } SmemDatabaseState;
 
+/* Whether the last minute's writes of an earlier life of the server are counted (policy/seed.h). */
+typedef enum SmemSeed
+{
+	SMEM_SEED_NONE = 0,
+	SMEM_SEED_RUNS,
+	SMEM_SEED_DONE
+} SmemSeed;
+
 typedef struct SmemDatabaseSlot
 {
 	Oid				  oid;
@@ -97,6 +105,8 @@ typedef struct SmemDatabaseSlot
 	pg_atomic_uint64
 		committed; /* rows committed, plus what was pending when the first shipper attached */
 	ConditionVariable delivered; /* a page was recorded */
+	pg_atomic_uint32  seeded;	 /* SmemSeed */
+	ConditionVariable seeding;	 /* that has changed */
 	SmemSinkSlot	  sink[SMEM_SINKS];
 } SmemDatabaseSlot;
 
@@ -107,6 +117,7 @@ typedef struct SmemShared
 	Latch			*launcher_latch;
 	pg_atomic_uint32 rescan;		/* the launcher shall look for databases again */
 	bool			 full_reported; /* more databases than slots, said once */
+	SmemSinkSlot	 policy;		/* the policy worker: identity, last_error, circuit, beat */
 	SmemDatabaseSlot database[SMEM_MAX_DATABASES];
 } SmemShared;
 

@@ -12,9 +12,11 @@
 #include "pg/flush.h"
 #include "pg/query.h"
 #include "pg/settings.h"
+#include "policy/seed.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "worker/launcher.h"
 
 /* With this much unsent the socket is the bottleneck, and reading on would only cost memory. */
 #define OUT_HIGH_WATER (4 * 1024 * 1024)
@@ -407,6 +409,9 @@ smem_feed_start(SmemShipper *sh)
 	pending = count_pending(&position) + count_detours(sh, &position) + sh->parked;
 	pg_atomic_write_u64(&sh->slot->done, pg_atomic_read_u64(&sh->db->committed) - (uint64) pending);
 	smem_due_refresh(sh);
+	/* Also where nobody writes: the tenant may write in another database. */
+	if (smem_sink_is_first(sh->sink))
+		smem_quota_seed();
 	smem_commit();
 }
 

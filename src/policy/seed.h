@@ -1,0 +1,14 @@
+/*
+ * After a start of the server: what the last minute really held.
+ */
+#ifndef SMEM_POLICY_SEED_H
+#define SMEM_POLICY_SEED_H
+
+/*
+ * Counts this database's writes of the last minute, once after each start of
+ * the server; others that come meanwhile wait.  Costs nothing when the server
+ * has run for a minute.  In a transaction.
+ */
+extern void smem_quota_seed(void);
+
+#endif

@@ -112,7 +112,7 @@ class Rig:
 
     def start_server(self, *more):
         tool("server.sh", "start", WORK / "pg", "shared_buffers=512MB", "max_wal_size=8GB",
-             "checkpoint_timeout=30min", "log_min_messages=warning", *more)
+             "checkpoint_timeout=30min", "log_min_messages=warning", "somamem.rate_limit_per_minute=0", *more)
         for line in tool("server.sh", "env", WORK / "pg").split("export ")[1:]:
             for name, value in re.findall(r"(\w+)='?([^' ]+)'?", line):
                 self.env[name] = value.replace("$PATH", self.env["PATH"])

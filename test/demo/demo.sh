@@ -96,8 +96,11 @@ start_kafka()
 start_server()
 {
 	local word socket
+	local rate=1000
+	# Of other people's turns there may be more than a tenant may write in a minute.
+	[ "$(wc -l <"$input")" -lt "$rate" ] || rate=0
 	test/lib/server.sh start "$run/pg" "somamem.somabrain_url=http://127.0.0.1:$brain_port" \
-		"somamem.kafka_brokers=$brokers" >"$run/pg.out"
+		"somamem.kafka_brokers=$brokers" "somamem.rate_limit_per_minute=$rate" >"$run/pg.out"
 	read -r word pg_port socket <"$run/pg.out"
 	conninfo="host=$socket port=$pg_port user=postgres dbname=$database"
 	psql_line="psql -h $socket -p $pg_port -U postgres $database"

@@ -148,6 +148,8 @@ sub new_server
 		log_line_prefix => '%m [%p] %b %q%a ',
 		'somamem.retry_initial' => '100ms',
 		'somamem.retry_max' => '1s',
+		# Most tests write in floods.
+		'somamem.rate_limit_per_minute' => 0,
 		%setting);
 	return $node if $no_start;
 	$node->start;

@@ -65,7 +65,7 @@ SELECT is_empty($$
 SELECT is_empty($$
 	SELECT p.oid::regprocedure FROM pg_proc p
 	WHERE pronamespace = 'somamem'::regnamespace AND prosrc LIKE 'somamem%' AND proname !~ '^_'
-		AND proname NOT IN ('memory_write', 'memory_write_batch', 'health')
+		AND proname NOT IN ('memory_write', 'memory_write_batch', 'authorize', 'health')
 		AND NOT 'search_path=pg_catalog, pg_temp' = ANY (coalesce(proconfig, '{}'))$$,
 	'and so does each public function but those that run no SQL');
 SELECT is_empty($$

@@ -29,6 +29,7 @@ INSERT INTO named VALUES
 		' deliver_after timestamp with time zone, traceparent text)', true, false, true),
 	('memory_write_batch(payloads jsonb, tenant text, session_id text, namespace text)', true, false, true),
 	('wait_for(id bigint, sink text, timeout interval)', true, false, true),
+	('authorize(input jsonb, OUT allow boolean, OUT reason text, OUT engine text)', true, false, true),
 	('health()', true, true, true),
 	('status(id bigint, OUT sink text, OUT state text, OUT attempts integer, OUT delivered_at timestamp with time zone,'
 		' OUT receipt jsonb, OUT last_error text)', true, true, true),
@@ -37,6 +38,12 @@ INSERT INTO named VALUES
 	('outbox_status', false, true, true),
 	('workers', false, true, true),
 	('dead_letters', false, true, true),
+	('policy_stats', false, true, true),
+	('decision_log', false, true, true),
+	('_policy_stats(OUT action text, OUT resource text, OUT decision text, OUT engine text, OUT count bigint,'
+		' OUT p50_ms double precision, OUT p99_ms double precision)', false, true, true),
+	('_decision_log(OUT refused_at timestamp with time zone, OUT action text, OUT resource text, OUT tenant text, OUT role text,'
+		' OUT reason text, OUT engine text, OUT dry_run boolean)', false, true, true),
 	('_bound_tenant()', false, true, true),
 	('_sink_figures(OUT sink text, OUT pending bigint, OUT parked bigint, OUT dead bigint,'
 		' OUT oldest_pending_at timestamp with time zone, OUT lag_seconds double precision)', false, true, true),

@@ -31,6 +31,7 @@ static volatile sig_atomic_t stop_signals = 0;
 /*
  * The first signal asks for an end in good order.  A shipper that waits for a
  * lock has nothing on its mind but that, and may wait long: it ends at once.
+ * One that is ending already may have left the shared memory.
  */
 static void
 take_stop_signal(SIGNAL_ARGS)
@@ -38,7 +39,8 @@ take_stop_signal(SIGNAL_ARGS)
 	int saved_errno = errno;
 
 	stop_signals++;
-	if (stop_signals >= SIGNALS_TO_DIE || MyProc->waitStatus == PROC_WAIT_STATUS_WAITING)
+	if (stop_signals >= SIGNALS_TO_DIE ||
+		(MyProc != NULL && MyProc->waitStatus == PROC_WAIT_STATUS_WAITING))
 		die(postgres_signal_arg);
 	else
 		SetLatch(MyLatch);

@@ -28,12 +28,12 @@
 /* So many questions of one connection may wait; further ones are read when some are answered. */
 #define SMEM_ASK_WAITING 64
 
-typedef enum SmemVerdict
+typedef enum SmemAskVerdict
 {
 	SMEM_VERDICT_ALLOW = 1,
 	SMEM_VERDICT_DENY = 2,
 	SMEM_VERDICT_FAILED = 3 /* there is no decision */
-} SmemVerdict;
+} SmemAskVerdict;
 
 typedef struct SmemAsk
 {
@@ -45,7 +45,7 @@ typedef struct SmemAsk
 typedef struct SmemAskAnswer
 {
 	uint32_t number;
-	uint8_t	 verdict; /* SmemVerdict */
+	uint8_t	 verdict; /* SmemAskVerdict */
 	SmemStr	 rule;	  /* DENY: its short name; may be absent */
 	SmemStr	 reason;  /* DENY: why; FAILED: why there is no decision; may be absent */
 } SmemAskAnswer;

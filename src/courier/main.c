@@ -19,7 +19,7 @@
 #include "courier/link.h"
 #include "courier/sink.h"
 
-#define SMEM_COURIER_FILES 1024
+#define SMEM_COURIER_FILES 4096 /* a thousand sessions may ask for decisions at once */
 #define SMEM_COURIER_MEMORY ((rlim_t) 1024 * 1024 * 1024)
 #define SMEM_OUTCOMES_MAX ((size_t) 48 * 1024 * 1024)
 
@@ -29,6 +29,7 @@
 static const SmemSinkOps *const sinks[] = {
 	&smem_somabrain_sink,
 	&smem_kafka_sink,
+	&smem_opa_sink,
 };
 
 typedef struct SmemCourier

@@ -87,5 +87,6 @@ extern int64_t smem_host_wall(const SmemHost *host, SmemTime at);
 
 extern const SmemSinkOps smem_somabrain_sink;
 extern const SmemSinkOps smem_kafka_sink;
+extern const SmemSinkOps smem_opa_sink;
 
 #endif

@@ -65,7 +65,7 @@ foreach my $sink (qw(somabrain kafka))
 	my %limit = map { /^(Max [a-z ]+?)\s{2,}(\S+)\s+(\S+)/ ? ($1 => "$2 $3") : () } split /\n/, slurp_file("/proc/$pid/limits");
 
 	is($limit{'Max address space'}, '1073741824 1073741824', "$sink: memory is limited to 1 GB");
-	is($limit{'Max open files'}, '1024 1024', "$sink: files are limited");
+	is($limit{'Max open files'}, '4096 4096', "$sink: files are limited");
 	is($limit{'Max core file size'}, '0 0', "$sink: no core file");
 	like($status, qr/^NoNewPrivs:\s*1$/m, "$sink: no privileges can be gained");
 	like($status, qr/^CapEff:\s*0+$/m, "$sink: there are none");

@@ -184,7 +184,7 @@ bed_configure(Bed *bed, const char *const *more)
 	drive_config(&bed->drive, pairs);
 }
 
-static Bed *
+static inline Bed *
 bed_start(Script script, const char *const *more)
 {
 	Bed *bed = calloc(1, sizeof(*bed));

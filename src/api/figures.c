@@ -71,32 +71,55 @@ put_launcher(ReturnSetInfo *rsinfo)
 }
 
 static void
-put_worker(ReturnSetInfo *rsinfo, SmemDatabaseSlot *db, Oid oid, SmemSink sink, bool bound)
+put_worker(ReturnSetInfo *rsinfo, const char *datname, const char *sink, const SmemFigures *fig)
+{
+	Datum values[9] = {0};
+	bool  nulls[9] = {0};
+
+	values[0] = Int32GetDatum(fig->pid);
+	nulls[0] = fig->pid == 0;
+	nulls[1] = datname == NULL;
+	if (datname != NULL)
+		values[1] = CStringGetTextDatum(datname);
+	values[2] = CStringGetTextDatum(sink);
+	values[3] = CStringGetTextDatum(smem_worker_state_name(fig));
+	values[4] = CStringGetTextDatum(smem_circuit_name(fig->circuit));
+	values[5] = CStringGetTextDatum(fig->last_error);
+	nulls[5] = fig->last_error[0] == '\0';
+	values[6] = TimestampTzGetDatum(fig->last_success_at);
+	nulls[6] = fig->last_success_at == 0;
+	values[7] = Int32GetDatum(fig->courier_pid);
+	nulls[7] = fig->courier_pid == 0;
+	values[8] = TimestampTzGetDatum(fig->started_at);
+	nulls[8] = fig->pid == 0;
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+static void
+put_shipper(ReturnSetInfo *rsinfo, SmemDatabaseSlot *db, Oid oid, SmemSink sink, bool bound)
 {
 	char	   *datname = get_database_name(oid);
 	SmemFigures fig;
-	Datum		values[9] = {0};
-	bool		nulls[9] = {0};
 
 	if (datname == NULL)
 		return;
 	smem_figures_read(db, sink, GetCurrentTimestamp(), &fig);
-	values[0] = Int32GetDatum(fig.pid);
-	nulls[0] = fig.pid == 0;
-	values[1] = CStringGetTextDatum(datname);
-	values[2] = CStringGetTextDatum(smem_sink_name(sink));
-	values[3] = CStringGetTextDatum(smem_worker_state_name(&fig));
-	values[4] = CStringGetTextDatum(smem_circuit_name(fig.circuit));
-	values[5] = CStringGetTextDatum(fig.last_error);
 	/* What the sink said may be about another tenant's row. */
-	nulls[5] = bound || fig.last_error[0] == '\0';
-	values[6] = TimestampTzGetDatum(fig.last_success_at);
-	nulls[6] = fig.last_success_at == 0;
-	values[7] = Int32GetDatum(fig.courier_pid);
-	nulls[7] = fig.courier_pid == 0;
-	values[8] = TimestampTzGetDatum(fig.started_at);
-	nulls[8] = fig.pid == 0;
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	if (bound)
+		fig.last_error[0] = '\0';
+	put_worker(rsinfo, datname, smem_sink_name(sink), &fig);
+}
+
+/* It has no database, and there is one only where Open Policy Agent decides. */
+static void
+put_policy(ReturnSetInfo *rsinfo)
+{
+	SmemFigures fig;
+
+	if (smem_guc_policy != SMEM_ENGINE_OPA)
+		return;
+	smem_figures_read_slot(&smem_shared->policy, GetCurrentTimestamp(), &fig);
+	put_worker(rsinfo, NULL, "policy", &fig);
 }
 
 Datum
@@ -110,6 +133,7 @@ somamem_workers(PG_FUNCTION_ARGS)
 	bound = smem_bound_tenant(fcinfo, &tenant);
 	InitMaterializedSRF(fcinfo, 0);
 	put_launcher(rsinfo);
+	put_policy(rsinfo);
 	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
 	{
 		SmemDatabaseSlot *db = &smem_shared->database[i];
@@ -123,7 +147,7 @@ somamem_workers(PG_FUNCTION_ARGS)
 		for (int sink = 0; active && sink < SMEM_SINKS; sink++)
 		{
 			if (smem_sink_enabled(sink))
-				put_worker(rsinfo, db, oid, sink, bound);
+				put_shipper(rsinfo, db, oid, sink, bound);
 		}
 	}
 	return (Datum) 0;

@@ -49,10 +49,9 @@ oldest(SmemSinkSlot *slot)
 }
 
 void
-smem_figures_read(SmemDatabaseSlot *db, SmemSink sink, TimestampTz now, SmemFigures *fig)
+smem_figures_read_slot(SmemSinkSlot *slot, TimestampTz now, SmemFigures *fig)
 {
-	SmemSinkSlot *slot = &db->sink[sink];
-	TimestampTz	  beat;
+	TimestampTz beat;
 
 	memset(fig, 0, sizeof(*fig));
 	LWLockAcquire(smem_shared->lock, LW_SHARED);
@@ -62,8 +61,18 @@ smem_figures_read(SmemDatabaseSlot *db, SmemSink sink, TimestampTz now, SmemFigu
 	fig->started_at = slot->started_at;
 	strlcpy(fig->last_error, slot->last_error, SMEM_ERROR_LEN);
 	LWLockRelease(smem_shared->lock);
-
 	fig->circuit = pg_atomic_read_u32(&slot->circuit);
+	beat = (TimestampTz) pg_atomic_read_u64(&slot->beat);
+	fig->paused = fig->state == SMEM_WORKER_RUNNING && pg_atomic_read_u32(&slot->paused) != 0;
+	fig->stalled = fig->state == SMEM_WORKER_RUNNING && beat != 0 && now - beat > STALLED_US;
+}
+
+void
+smem_figures_read(SmemDatabaseSlot *db, SmemSink sink, TimestampTz now, SmemFigures *fig)
+{
+	SmemSinkSlot *slot = &db->sink[sink];
+
+	smem_figures_read_slot(slot, now, fig);
 	fig->parked = pg_atomic_read_u32(&slot->parked);
 	fig->dead = pg_atomic_read_u32(&slot->dead);
 	fig->last_success_at = (TimestampTz) pg_atomic_read_u64(&slot->last_success);
@@ -76,7 +85,4 @@ smem_figures_read(SmemDatabaseSlot *db, SmemSink sink, TimestampTz now, SmemFigu
 		fig->pending = Max(fig->pending, 1);
 		fig->lag_seconds = Max(0.0, (double) (now - fig->oldest_pending_at) / 1000000.0);
 	}
-	beat = (TimestampTz) pg_atomic_read_u64(&slot->beat);
-	fig->paused = fig->state == SMEM_WORKER_RUNNING && pg_atomic_read_u32(&slot->paused) != 0;
-	fig->stalled = fig->state == SMEM_WORKER_RUNNING && beat != 0 && now - beat > STALLED_US;
 }

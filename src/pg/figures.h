@@ -27,6 +27,9 @@ typedef struct SmemFigures
 extern void smem_figures_read(SmemDatabaseSlot *db, SmemSink sink, TimestampTz now,
 							  SmemFigures *fig);
 
+/* Of any worker's place: state to last_error, circuit, stalled and paused; the rest is 0. */
+extern void smem_figures_read_slot(SmemSinkSlot *slot, TimestampTz now, SmemFigures *fig);
+
 /* "closed", "half-open", "open"; "running", "paused", "starting", "backoff", "stopped". */
 extern const char *smem_circuit_name(uint32_t circuit);
 extern const char *smem_worker_state_name(const SmemFigures *fig);

@@ -102,6 +102,35 @@ write_outbox(StringInfo out, const Totals *totals)
 	return Max(backlog, lag);
 }
 
+/* Where nobody could decide, every write is refused, unless refusals are only counted. */
+static SmemHealth
+write_policy(StringInfo out)
+{
+	static const char *const engines[] = {
+		[SMEM_ENGINE_OFF] = "off", [SMEM_ENGINE_BUILTIN] = "builtin", [SMEM_ENGINE_OPA] = "opa"};
+	SmemHealth	health = smem_guc_policy == SMEM_ENGINE_OFF ? SMEM_HEALTH_OFF : SMEM_HEALTH_OK;
+	bool		asked = smem_guc_policy == SMEM_ENGINE_OPA;
+	SmemFigures fig = {0};
+
+	if (asked)
+		smem_figures_read_slot(&smem_shared->policy, GetCurrentTimestamp(), &fig);
+	if (asked && (fig.state != SMEM_WORKER_RUNNING || fig.circuit != SMEM_CIRCUIT_CLOSED))
+		health = smem_guc_policy_dry_run ? SMEM_HEALTH_DEGRADED : SMEM_HEALTH_DOWN;
+	appendStringInfo(out, ",\"policy\":{\"status\":\"%s\",\"engine\":\"%s\"", health_name(health),
+					 engines[smem_guc_policy]);
+	if (asked)
+		appendStringInfo(out, ",\"circuit\":\"%s\"", smem_circuit_name(fig.circuit));
+	if (asked && fig.last_error[0] == '\0' && fig.pid == 0)
+		strlcpy(fig.last_error, "worker is not running", SMEM_ERROR_LEN);
+	if (fig.last_error[0] != '\0')
+	{
+		appendStringInfoString(out, ",\"last_error\":");
+		escape_json(out, fig.last_error);
+	}
+	appendStringInfoChar(out, '}');
+	return health;
+}
+
 SmemHealth
 smem_health_write(StringInfo out, SmemDatabaseSlot *db, const char *datname)
 {
@@ -118,14 +147,13 @@ smem_health_write(StringInfo out, SmemDatabaseSlot *db, const char *datname)
 	}
 	part = write_outbox(&parts, &totals);
 	worst = Max(worst, part);
+	part = write_policy(&parts);
+	worst = Max(worst, part);
 
 	appendStringInfo(out, "{\"status\":\"%s\",\"version\":\"%s\",\"database\":", health_name(worst),
 					 SMEM_VERSION);
 	escape_json(out, datname);
-	appendStringInfo(out,
-					 ",\"components\":{\"postgres\":{\"status\":\"ok\"}%s"
-					 ",\"policy\":{\"status\":\"off\",\"engine\":\"off\"}}}",
-					 parts.data);
+	appendStringInfo(out, ",\"components\":{\"postgres\":{\"status\":\"ok\"}%s}}", parts.data);
 	pfree(parts.data);
 	return worst;
 }

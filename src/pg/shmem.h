@@ -6,7 +6,9 @@
  * slot's identity (oid, pid, latch) holds it shared.  Figures are atomics and
  * need no lock: each is written by its sink's shipper alone, but for those
  * that committing sessions write (committed, unseen_since, woken, levers, try_now).
- * last_error is written and read under the lock.
+ * last_error is written and read under the lock.  The policy worker, of which
+ * there is one, has a slot of its own; its circuit is open while nobody could
+ * answer a session.
  *
  * The memory is empty after a crash restart; every figure is built again by
  * the shipper that attaches.

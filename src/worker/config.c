@@ -66,20 +66,49 @@ put_settings(SmemSink sink, SmemBuf *buf, uint32 *n)
 	put_number(buf, "somabrain_batch_bytes", (int64) smem_guc_somabrain_batch_kb * 1024, n);
 }
 
-void
-smem_config_frame(SmemSink sink, SmemBuf *buf)
+/* A frame whose number of settings is filled in at its end. */
+static size_t
+begin_frame(SmemBuf *buf)
 {
-	size_t		   mark = smem_frame_begin(buf, SMEM_FRAME_CONFIG);
-	size_t		   count = smem_buf_len(buf);
-	uint32		   n = 0;
-	unsigned char *place;
+	size_t mark = smem_frame_begin(buf, SMEM_FRAME_CONFIG);
 
 	smem_put_u32(buf, 0);
-	put_settings(sink, buf, &n);
+	return mark;
+}
+
+static void
+end_frame(SmemBuf *buf, size_t mark, uint32 n)
+{
+	unsigned char *place;
+
 	smem_frame_end(buf, mark);
 	if (buf->failed)
 		return;
-	place = (unsigned char *) smem_buf_head(buf) + count;
+	/* Behind the frame's length and type. */
+	place = (unsigned char *) smem_buf_head(buf) + mark + 5;
 	for (int i = 0; i < 4; i++)
 		place[i] = (unsigned char) (n >> (8 * i));
+}
+
+void
+smem_config_frame(SmemSink sink, SmemBuf *buf)
+{
+	size_t mark = begin_frame(buf);
+	uint32 n = 0;
+
+	put_settings(sink, buf, &n);
+	end_frame(buf, mark, n);
+}
+
+void
+smem_config_policy_frame(SmemBuf *buf)
+{
+	size_t mark = begin_frame(buf);
+	uint32 n = 0;
+
+	put_text(buf, "sink", "opa", &n);
+	put_text(buf, "opa_url", smem_guc_opa_url, &n);
+	put_text(buf, "opa_decision_path", smem_guc_opa_decision_path, &n);
+	put_number(buf, "opa_timeout", smem_guc_opa_timeout, &n);
+	end_frame(buf, mark, n);
 }

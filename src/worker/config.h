@@ -7,7 +7,8 @@
 #include "core/buf.h"
 #include "core/sink.h"
 
-/* Appends a CONFIG frame. */
+/* Append a CONFIG frame: for a sink, and for the policy worker's courier. */
 extern void smem_config_frame(SmemSink sink, SmemBuf *buf);
+extern void smem_config_policy_frame(SmemBuf *buf);
 
 #endif

@@ -22,6 +22,7 @@
 #include "worker/clock.h"
 #include "worker/shipper.h"
 #include "worker/slot.h"
+#include "worker/start.h"
 
 #define BEAT_MS 10000
 #define PROBES_AT_ONCE 2
@@ -32,62 +33,11 @@
 /* Handles live in this process: after its restart the slots' states speak for themselves. */
 static BackgroundWorkerHandle *handles[SMEM_MAX_DATABASES][SMEM_SINKS];
 static BackgroundWorkerHandle *probes[SMEM_MAX_DATABASES];
+static BackgroundWorkerHandle *policy;
 
 /* Once for a whole episode: for a sink, its slot remembers; for probes, this does. */
 static const char NO_SLOT[] = "no background worker slot is free (see max_worker_processes)";
 static bool		  probes_reported = false;
-
-static void
-fill_worker(BackgroundWorker *worker, const char *function, const char *name, Datum arg,
-			const char *datname)
-{
-	memset(worker, 0, sizeof(*worker));
-	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker->bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker->bgw_library_name, "somamem", BGW_MAXLEN);
-	strlcpy(worker->bgw_function_name, function, BGW_MAXLEN);
-	strlcpy(worker->bgw_name, name, BGW_MAXLEN);
-	strlcpy(worker->bgw_type, name, BGW_MAXLEN);
-	strlcpy(worker->bgw_extra, datname, BGW_EXTRALEN);
-	worker->bgw_main_arg = arg;
-	worker->bgw_notify_pid = MyProcPid;
-}
-
-/* Under pg_upgrade the tables are somebody else's work in progress: nothing runs. */
-void
-smem_launcher_register(void)
-{
-	BackgroundWorker worker;
-
-	if (IsBinaryUpgrade)
-		return;
-	fill_worker(&worker, "smem_launcher_main", "somamem launcher", (Datum) 0, "");
-	worker.bgw_restart_time = 1;
-	worker.bgw_notify_pid = 0;
-	RegisterBackgroundWorker(&worker);
-}
-
-static BackgroundWorkerHandle *
-start_worker(const char *function, const char *name, Datum arg, const char *datname, bool reported)
-{
-	BackgroundWorker		worker;
-	BackgroundWorkerHandle *handle = NULL;
-	MemoryContext			outer = MemoryContextSwitchTo(TopMemoryContext);
-
-	fill_worker(&worker, function, name, arg, datname);
-	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
-	{
-		handle = NULL;
-		if (!reported)
-			ereport(WARNING,
-					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					 errmsg("could not start \"%s\": no background worker slot is free", name),
-					 errhint("Raise max_worker_processes.")));
-	}
-	MemoryContextSwitchTo(outer);
-	return handle;
-}
 
 bool
 smem_sink_is_first(SmemSink sink)
@@ -247,27 +197,20 @@ process_lives(int pid)
  * keeps its place.
  */
 static void
-note_end(int index, SmemSink sink, TimestampTz now)
+note_end(SmemSinkSlot *slot, BackgroundWorkerHandle **handle, TimestampTz now)
 {
-	SmemSinkSlot *slot = &smem_shared->database[index].sink[sink];
-
-	if (!worker_is_gone(&handles[index][sink]))
+	if (!worker_is_gone(handle))
 		return;
 	if (slot->state == SMEM_WORKER_STARTING ||
 		(slot->state == SMEM_WORKER_RUNNING && !process_lives(slot->pid)))
 		smem_slot_back_off(slot, now);
 }
 
-/* One database and sink: stops its worker when unwanted; true when one is due to be started.  Lock held exclusive. */
+/* One place: stops its worker when unwanted; true when one is due to be started.  Lock held exclusive. */
 static bool
-review_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
+review_slot(SmemSinkSlot *slot, BackgroundWorkerHandle **handle, bool wanted, TimestampTz now)
 {
-	SmemDatabaseSlot *db = &smem_shared->database[index];
-	SmemSinkSlot	 *slot = &db->sink[sink];
-	bool wanted = db->state == SMEM_DATABASE_ACTIVE && datname != NULL && smem_sink_enabled(sink) &&
-				  smem_database_wanted(datname);
-
-	note_end(index, sink, now);
+	note_end(slot, handle, now);
 	if (!wanted)
 	{
 		if (slot->state == SMEM_WORKER_RUNNING && slot->pid != 0)
@@ -279,36 +222,20 @@ review_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
 		}
 		return false;
 	}
-	if (handles[index][sink] != NULL || slot->state == SMEM_WORKER_RUNNING ||
-		!smem_slot_may_start(slot, now))
+	if (*handle != NULL || slot->state == SMEM_WORKER_RUNNING || !smem_slot_may_start(slot, now))
 		return false;
 	slot->state = SMEM_WORKER_STARTING;
 	return true;
 }
 
-/* Returns how long the sink may be left alone. */
+/* The outcome of a start, where one was due; returns how long the place may be left alone. */
 static long
-tend_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
+note_start(SmemSinkSlot *slot, bool failed, TimestampTz now)
 {
-	static const char *const names[SMEM_SINKS] = {
-		[SMEM_SINK_SOMABRAIN] = "somamem shipper somabrain",
-		[SMEM_SINK_KAFKA] = "somamem shipper kafka",
-	};
-	SmemSinkSlot *slot = &smem_shared->database[index].sink[sink];
-	long		  timeout = BEAT_MS;
-	bool		  reported;
-	bool		  due;
+	long timeout = BEAT_MS;
 
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
-	due = review_sink(index, sink, datname, now);
-	reported = strcmp(slot->last_error, NO_SLOT) == 0;
-	LWLockRelease(smem_shared->lock);
-	if (due)
-		handles[index][sink] =
-			start_worker("smem_shipper_main", names[sink], Int32GetDatum(index * SMEM_SINKS + sink),
-						 datname, reported);
-	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
-	if (due && handles[index][sink] == NULL && slot->state == SMEM_WORKER_STARTING)
+	if (failed && slot->state == SMEM_WORKER_STARTING)
 	{
 		smem_slot_back_off(slot, now);
 		strlcpy(slot->last_error, NO_SLOT, SMEM_ERROR_LEN);
@@ -317,6 +244,48 @@ tend_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
 		timeout = Max(1, (slot->restart_at - now + 999) / 1000);
 	LWLockRelease(smem_shared->lock);
 	return timeout;
+}
+
+static long
+tend_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
+{
+	static const char *const names[SMEM_SINKS] = {
+		[SMEM_SINK_SOMABRAIN] = "somamem shipper somabrain",
+		[SMEM_SINK_KAFKA] = "somamem shipper kafka",
+	};
+	SmemDatabaseSlot		*db = &smem_shared->database[index];
+	SmemSinkSlot			*slot = &db->sink[sink];
+	BackgroundWorkerHandle **handle = &handles[index][sink];
+	bool					 reported;
+	bool					 due;
+
+	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
+	due = review_slot(slot, handle,
+					  db->state == SMEM_DATABASE_ACTIVE && datname != NULL &&
+						  smem_sink_enabled(sink) && smem_database_wanted(datname),
+					  now);
+	reported = strcmp(slot->last_error, NO_SLOT) == 0;
+	LWLockRelease(smem_shared->lock);
+	if (due)
+		*handle = smem_worker_start("smem_shipper_main", names[sink],
+									Int32GetDatum(index * SMEM_SINKS + sink), datname, reported);
+	return note_start(slot, due && *handle == NULL, now);
+}
+
+static long
+tend_policy(TimestampTz now)
+{
+	SmemSinkSlot *slot = &smem_shared->policy;
+	bool		  reported;
+	bool		  due;
+
+	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
+	due = review_slot(slot, &policy, smem_guc_policy == SMEM_ENGINE_OPA, now);
+	reported = strcmp(slot->last_error, NO_SLOT) == 0;
+	LWLockRelease(smem_shared->lock);
+	if (due)
+		policy = smem_worker_start("smem_policy_main", "somamem policy", (Datum) 0, NULL, reported);
+	return note_start(slot, due && policy == NULL, now);
 }
 
 /* A probe that ended without having looked is repeated after a while.  Lock held exclusive. */
@@ -368,8 +337,8 @@ tend_database(int index, const char *datname, TimestampTz now, int *probing)
 	LWLockRelease(smem_shared->lock);
 	if (due)
 	{
-		probes[index] = start_worker("smem_probe_main", "somamem probe", Int32GetDatum(index),
-									 datname, probes_reported);
+		probes[index] = smem_worker_start("smem_probe_main", "somamem probe", Int32GetDatum(index),
+										  datname, probes_reported);
 		probes_reported = probes[index] == NULL;
 		if (probes[index] == NULL)
 		{
@@ -394,6 +363,7 @@ tend_all(void)
 	long		timeout = BEAT_MS;
 	int			probing = 0;
 
+	timeout = Min(timeout, tend_policy(now));
 	claim_databases();
 	nknown = 0;
 	visit_databases(note_known);
@@ -430,6 +400,8 @@ adopt(void)
 	smem_shared->launcher_pid = MyProcPid;
 	smem_shared->launcher_latch = MyLatch;
 	pg_atomic_write_u32(&smem_shared->rescan, 1);
+	if (smem_shared->policy.state == SMEM_WORKER_STARTING)
+		smem_shared->policy.state = SMEM_WORKER_STOPPED;
 	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
 	{
 		for (int sink = 0; sink < SMEM_SINKS; sink++)

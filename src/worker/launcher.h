@@ -1,6 +1,6 @@
 /*
  * The launcher: finds databases with the extension, and keeps a shipper for
- * each of them and each enabled sink.
+ * each of them and each enabled sink; and the policy worker, where it is wanted.
  *
  *   FREE ──claim──▶ PROBE ──extension there──▶ ACTIVE ──drop, rename──▶ QUIESCED
  *     ▲              │  ▲                        │                          │
@@ -15,7 +15,7 @@
 extern PGDLLEXPORT void smem_launcher_main(Datum arg);
 extern PGDLLEXPORT void smem_probe_main(Datum arg);
 
-/* Registers the launcher; while libraries are preloaded. */
+/* start.c: registers the launcher; while libraries are preloaded. */
 extern void smem_launcher_register(void);
 
 /* Whether this sink is the first enabled one: its shipper keeps the storage tidy. */

@@ -36,6 +36,25 @@ smem_slot_may_start(const SmemSinkSlot *slot, TimestampTz now)
 		   smem_clock_is_due(slot->restart_at, now, BACKOFF_MAX_US);
 }
 
+void
+smem_slot_occupy(SmemSinkSlot *slot)
+{
+	slot->state = SMEM_WORKER_RUNNING;
+	slot->pid = MyProcPid;
+	slot->latch = MyLatch;
+	slot->started_at = GetCurrentTimestamp();
+	slot->last_error[0] = '\0';
+}
+
+void
+smem_slot_vacate(SmemSinkSlot *slot, bool clean)
+{
+	smem_slot_back_off(slot, GetCurrentTimestamp());
+	slot->courier_pid = 0;
+	if (clean)
+		slot->state = SMEM_WORKER_STOPPED;
+}
+
 bool
 smem_slot_attach(SmemDatabaseSlot *db, SmemSink sink)
 {
@@ -46,11 +65,7 @@ smem_slot_attach(SmemDatabaseSlot *db, SmemSink sink)
 	wanted = db->state == SMEM_DATABASE_ACTIVE && slot->pid == 0;
 	if (wanted)
 	{
-		slot->state = SMEM_WORKER_RUNNING;
-		slot->pid = MyProcPid;
-		slot->latch = MyLatch;
-		slot->started_at = GetCurrentTimestamp();
-		slot->last_error[0] = '\0';
+		smem_slot_occupy(slot);
 		pg_atomic_write_u32(&slot->woken, 1);
 	}
 	LWLockRelease(smem_shared->lock);
@@ -64,12 +79,7 @@ smem_slot_detach(SmemDatabaseSlot *db, SmemSink sink, bool clean, bool extension
 
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	if (slot->pid == MyProcPid)
-	{
-		smem_slot_back_off(slot, GetCurrentTimestamp());
-		slot->courier_pid = 0;
-		if (clean)
-			slot->state = SMEM_WORKER_STOPPED;
-	}
+		smem_slot_vacate(slot, clean);
 	if (extension_gone && db->state == SMEM_DATABASE_ACTIVE)
 		db->state = SMEM_DATABASE_PROBE;
 	LWLockRelease(smem_shared->lock);

@@ -27,7 +27,7 @@ our @EXPORT = qw(
 	poll poll_sql write_rows write_memory worker_pid courier_pid shippers_run
 	undelivered drained start_writer start_program still_runs finish_program
 	outbox_log history is_clean
-	status_of need_kafka
+	status_of need_kafka need_opa
 );
 
 my $root = File::Spec->rel2abs(dirname(__FILE__) . '/../..');
@@ -82,6 +82,14 @@ sub need_kafka
 	return if $ENV{SMEM_KAFKA_BOOTSTRAP};
 	die "no Kafka, and CI must not skip" if ($ENV{CI} // '') eq 'true';
 	plan skip_all => 'no real Kafka here (test/t/run says why)';
+}
+
+# The same for Open Policy Agent.
+sub need_opa
+{
+	return if -x ($ENV{SMEM_OPA} // '');
+	die "no OPA, and CI must not skip" if ($ENV{CI} // '') eq 'true';
+	plan skip_all => 'no OPA here (test/setup/install.sh test builds it where there is a Go)';
 }
 
 # --- waiting -----------------------------------------------------------------

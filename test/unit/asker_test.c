@@ -87,7 +87,7 @@ check_time(void)
 	for (int i = 20; i < 60; i++)
 		failed += answers[i].verdict == SMEM_VERDICT_FAILED &&
 				  strstr(answers[i].reason, "too many questions") != NULL;
-	tap_is_int(failed, 40, "with no decision: %s");
+	tap_is_int(failed, 40, "with no decision");
 	tap_is_int(bed->asked, asked, "and were never sent");
 	client_ask(&client, 70, 0, "{ }");
 	tap_ok(OPA_UNTIL(bed, &client, 1, answers[70].verdict == SMEM_VERDICT_FAILED),

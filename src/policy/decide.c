@@ -211,11 +211,12 @@ refuse(const Admission *adm, int i)
 	const Verdict		  *verdict = &adm->verdicts[i];
 
 	if (verdict->decided == SMEM_DECIDED_NOTHING)
-		ereport(ERROR,
-				(errcode(ERRCODE_SYSTEM_ERROR), report_where(write, "there is no decision"),
-				 errdetail("Open Policy Agent: %s.", verdict->reason),
-				 errhint("Without a decision nothing is written. The view somamem.workers and"
-						 " somamem.health() show the policy worker.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_SYSTEM_ERROR), report_where(write, "there is no decision"),
+			 errdetail("Engine \"%s\": %s.", smem_engine_name(smem_guc_policy), verdict->reason),
+			 errhint("Without a decision nothing is written. The view somamem.workers and"
+					 " somamem.health() show the policy worker.")));
 	if (verdict->is_rate)
 		refuse_for_rate(adm, write, verdict);
 	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), report_where(write, verdict->reason),

@@ -93,10 +93,7 @@ smem_opa_take(void *arg, SmemQuestion *question, uint32_t timeout_ms)
 
 	question->deadline =
 		opa->host->now + smem_time_min((SmemTime) timeout_ms * SMEM_MSEC, opa->timeout);
-	if (smem_opa_closed(opa))
-		enqueue(opa, question, false);
-	else
-		refuse(opa, question);
+	enqueue(opa, question, false);
 }
 
 void

@@ -163,11 +163,14 @@ copy_str(char *to, size_t size, SmemStr s)
 static inline void
 client_read(Client *client)
 {
-	char	  *place = smem_buf_reserve(&client->in, 65536);
-	ssize_t	   n = recv(client->fd, place, 65536, 0);
+	char	  *place = client->fd >= 0 ? smem_buf_reserve(&client->in, 65536) : NULL;
+	ssize_t	   n;
 	SmemReader rd;
 	uint8_t	   type;
 
+	if (place == NULL)
+		return;
+	n = recv(client->fd, place, 65536, 0);
 	if (n == 0 || (n < 0 && errno != EAGAIN))
 		client->over = true;
 	if (n <= 0)

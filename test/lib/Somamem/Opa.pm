@@ -41,7 +41,7 @@ sub start
 		open STDOUT, '>', $out or POSIX::_exit(1);
 		open STDERR, '>&', \*STDOUT or POSIX::_exit(1);
 		exec $ENV{SMEM_OPA}, 'run', '--server', '--addr', "127.0.0.1:$self->{port}", '--log-level', 'error',
-			'--disable-telemetry', @{ $self->{arguments} }, @{ $self->{policy} }
+			'--skip-version-check', @{ $self->{arguments} }, @{ $self->{policy} }
 			or POSIX::_exit(1);
 	}
 	$self->{pid} = $pid;

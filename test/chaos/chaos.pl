@@ -359,15 +359,21 @@ sub start_load
 }
 
 # Waits until nothing is owed, for as long as it becomes less.
+# Gives up where nothing has moved for a minute, and says what the workers are at.
 sub drain
 {
 	my ($least, $since) = (undef, time);
-
-	return poll('every row is delivered or dead', sub {
+	my $ended = poll('every row is delivered or dead', sub {
 			my $left = undelivered($node);
 			($least, $since) = ($left, time) if defined $left && (!defined $least || $left < $least);
 			return defined $left && ($left == 0 || time > $since + 60);
-		}, seconds => 1800) && $least == 0;
+		}, seconds => 1800);
+
+	return 1 if $ended && $least == 0;
+	diag($node->safe_psql('postgres', $_)) foreach 'SELECT * FROM somamem.workers', 'SELECT * FROM somamem.outbox_status',
+		'SELECT sink, state, count(*), min(id), max(id) FROM somamem.parked GROUP BY 1, 2', 'SELECT sink, count(*) FROM somamem.ahead GROUP BY 1',
+		'SELECT sink, max(kafka_page), max(recorded_at) FROM somamem.shipment GROUP BY 1';
+	return 0;
 }
 
 sub dead_letters

@@ -97,6 +97,8 @@ smem_refusal_note(const SmemRefused *refused)
 	LWLockRelease(refusals->lock);
 	if (log)
 		ereport(LOG, (errmsg("policy would refuse: %s", refused->reason),
+					  /* The statement has the payload in it. */
+					  errhidestmt(true), errhidecontext(true),
 					  errdetail("Action \"%.*s\" on \"%.*s\"; said once a minute.",
 								(int) refused->action.len, refused->action.data,
 								(int) refused->resource.len, refused->resource.data)));

@@ -242,7 +242,7 @@ decide_all(Admission *adm)
 	int64 since = smem_ticks_us();
 	int	  first;
 
-	smem_quota_seed();
+	smem_quota_seed(true);
 	take_places(adm);
 	if (smem_guc_policy == SMEM_ENGINE_OPA)
 		decide_opa(adm);
@@ -363,7 +363,7 @@ smem_policy_authorize(const SmemPolicyCaller *caller, Jsonb *input, SmemPolicyAn
 	if (smem_guc_policy == SMEM_ENGINE_OFF && !is_of_another(caller, tenant))
 		return;
 	if (write)
-		smem_quota_seed();
+		smem_quota_seed(true);
 	if (!is_of_another(caller, tenant))
 		decide_one(smem_input_of_caller(input, write,
 										write && tenant.len > 0 ? smem_quota_figure(tenant) : 0),

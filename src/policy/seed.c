@@ -10,6 +10,7 @@
 #include "pg/shmem.h"
 #include "pgstat.h"
 #include "policy/quota.h"
+#include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
@@ -99,33 +100,49 @@ read_outbox(void)
 	smem_definer_leave(&definer);
 }
 
-void
-smem_quota_seed(void)
+static void
+set_state(SmemDatabaseSlot *db, SmemSeed state)
 {
-	SmemDatabaseSlot *db = smem_my_database();
-	uint32			  state = SMEM_SEED_NONE;
+	pg_atomic_write_u32(&db->seeded, state);
+	ConditionVariableBroadcast(&db->seeding);
+}
 
-	if (db == NULL || !smem_quota_is_young())
-		return;
-	while (!pg_atomic_compare_exchange_u32(&db->seeded, &state, SMEM_SEED_RUNS))
+/* Also where the process ends: another one counts then. */
+static void
+give_up(int code, Datum arg)
+{
+	set_state((SmemDatabaseSlot *) DatumGetPointer(arg), SMEM_SEED_NONE);
+}
+
+/* Whether it is for this process to count; else it is done, or others do it. */
+static bool
+take_turn(SmemDatabaseSlot *db, bool wait)
+{
+	uint32 state = SMEM_SEED_NONE;
+	bool   mine;
+
+	while (!(mine = pg_atomic_compare_exchange_u32(&db->seeded, &state, SMEM_SEED_RUNS)) &&
+		   state == SMEM_SEED_RUNS && wait)
 	{
-		if (state == SMEM_SEED_DONE)
-			return;
-		ConditionVariableTimedSleep(&db->seeding, 1000, PG_WAIT_EXTENSION);
+		(void) ConditionVariableTimedSleep(&db->seeding, 1000, PG_WAIT_EXTENSION);
 		state = SMEM_SEED_NONE;
 	}
 	ConditionVariableCancelSleep();
-	PG_TRY();
+	return mine;
+}
+
+void
+smem_quota_seed(bool wait)
+{
+	SmemDatabaseSlot *db = smem_my_database();
+
+	if (db == NULL || !smem_quota_is_young() || pg_atomic_read_u32(&db->seeded) == SMEM_SEED_DONE ||
+		!take_turn(db, wait))
+		return;
+	PG_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(db));
 	{
 		read_outbox();
-		pg_atomic_write_u32(&db->seeded, SMEM_SEED_DONE);
 	}
-	PG_CATCH();
-	{
-		pg_atomic_write_u32(&db->seeded, SMEM_SEED_NONE);
-		ConditionVariableBroadcast(&db->seeding);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	ConditionVariableBroadcast(&db->seeding);
+	PG_END_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(db));
+	set_state(db, SMEM_SEED_DONE);
 }

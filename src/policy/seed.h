@@ -6,9 +6,10 @@
 
 /*
  * Counts this database's writes of the last minute, once after each start of
- * the server; others that come meanwhile wait.  Costs nothing when the server
- * has run for a minute.  In a transaction.
+ * the server.  Whoever comes meanwhile waits for the end of that, or goes away
+ * where it must not wait.  Costs nothing when the server has run for a minute.
+ * In a transaction.
  */
-extern void smem_quota_seed(void);
+extern void smem_quota_seed(bool wait);
 
 #endif

@@ -409,9 +409,9 @@ smem_feed_start(SmemShipper *sh)
 	pending = count_pending(&position) + count_detours(sh, &position) + sh->parked;
 	pg_atomic_write_u64(&sh->slot->done, pg_atomic_read_u64(&sh->db->committed) - (uint64) pending);
 	smem_due_refresh(sh);
-	/* Also where nobody writes: the tenant may write in another database. */
+	/* Also where nobody writes: the tenant may write in another database.  A worker waits for nobody. */
 	if (smem_sink_is_first(sh->sink))
-		smem_quota_seed();
+		smem_quota_seed(false);
 	smem_commit();
 }
 

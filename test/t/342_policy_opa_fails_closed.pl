@@ -232,6 +232,9 @@ stood_in();
 is(phase('denied'), '42501', 'the false OPA denies');
 foreach my $mode ('garbage', 'undefined', 'yes', 'number', 'object', 'null', 'no_json', 'cut', '500', '404', 'hang')
 {
+	# Else an open circuit would refuse for it.
+	$false->mode('allow');
+	ok(circuit('closed'), "before $mode: decisions");
 	$false->mode($mode);
 	# Answers of before have arrived.
 	ok(poll_sql($node, q{SELECT reason LIKE 'there is no decision: _%' FROM somamem.authorize('{"action": "memory.delete"}')}), "$mode: in effect");

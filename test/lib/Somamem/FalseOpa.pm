@@ -1,4 +1,4 @@
-# Something at the address of Open Policy Agent that answers what a test says, one request or many.
+# Something at the address of Open Policy Agent that answers what a test says.
 package Somamem::FalseOpa;
 
 use strict;

@@ -1,11 +1,16 @@
 """What a decision costs: memory_write with policy = builtin beside policy = off, and Open Policy Agent.
 
-The two sides of a comparison take turns, each with a reload before it.  A
+The two sides of a comparison take turns, each with a reload before it, in
+more and shorter rounds than elsewhere, because they differ by little.  A
 decision by itself is timed by the server (policy_stats), and is the difference
-of the two sides where commits wait for no disk.  OPA runs with the project's
-rules; sessions ask it by authorize, each call timed by pgbench.  Then it hangs:
-no call may last longer than somamem.opa_timeout; then it is killed: with the
-circuit open, a refusal waits for nothing.
+of the two sides where commits wait for no disk.
+
+OPA runs with the project's rules; sessions ask it by authorize, each call timed
+by pgbench, beside a bare client on as many connections.  Without a pause
+between calls both are bounded by the processor time of OPA; at a pace, by
+what a single decision takes.  Then OPA hangs: no call may last longer than
+somamem.opa_timeout; then it is killed: with the circuit open, a refusal waits
+for nothing.
 """
 import contextlib
 import json
@@ -17,10 +22,12 @@ import subprocess
 import urllib.request
 
 from part_sessions import free_port
-from rig import PAYLOAD, ROOT, WORK, median, percentile, wait_until
+from rig import BUILD, PAYLOAD, ROOT, WORK, median, percentile, wait_until
 
-SECONDS = 2
+SECONDS = 1
+TURNS = 2  # of each side, for each round that was asked for
 SESSIONS = 8
+PACE = 400  # decisions a second, where they are asked for at a pace
 TIMEOUT_MS = 1000  # somamem.opa_timeout
 OPA = pathlib.Path(os.environ.get("SMEM_OPA", ROOT / "build/opa/opa"))
 WRITE = ("\\set k random(1, 9000000000000000000)\n"
@@ -57,8 +64,6 @@ def choose(rig, name, **values):
 
 def rate(rig, name, engine, connections):
     choose(rig, name, somamem__policy=engine)
-    rig.on(name).ask("TRUNCATE somamem.outbox, somamem.idempotency")
-    rig.on(name).ask("CHECKPOINT")
     out = rig.pgbench(name, rig.script("policy_write", WRITE), "-c", connections, "-j", min(connections, 2),
                       "-T", SECONDS, "-D", "payload=" + json.dumps(PAYLOAD))
     return float(re.search(r"^tps = ([0-9.]+)", out, re.M).group(1))
@@ -67,7 +72,10 @@ def rate(rig, name, engine, connections):
 def compare(rig, name, connections, rounds):
     """Rates of each round; who goes first takes turns, too."""
     sides = {"off": [], "builtin": []}
-    for n in range(rounds):
+    rig.on(name).ask("TRUNCATE somamem.outbox, somamem.idempotency")
+    rig.on(name).ask("CHECKPOINT")
+    rate(rig, name, "off", connections)
+    for n in range(rounds * TURNS):
         for engine in sorted(sides, reverse=n % 2 == 0):
             sides[engine].append(rate(rig, name, engine, connections))
     return sides["builtin"], sides["off"]
@@ -120,6 +128,14 @@ class Opa:
         self.process.wait(10)
 
 
+def bare_calls(opa):
+    """Milliseconds of each call of a client that asks OPA itself."""
+    out = subprocess.run([BUILD / "ask", "-p", opa.url.rsplit(":", 1)[1], "-u", "/v1/data/soma/policy/allow",
+                          "-b", '{"input": %s}' % INPUT, "-c", str(SESSIONS), "-s", "2"],
+                         capture_output=True, text=True, check=True).stdout
+    return [int(line) / 1000 for line in out.split()]
+
+
 def calls(rig, name, *options):
     """Milliseconds of each call of authorize by SESSIONS sessions."""
     prefix = WORK / "policy_calls"
@@ -127,8 +143,10 @@ def calls(rig, name, *options):
         old.unlink()
     rig.pgbench(name, rig.script("policy_ask", ASK), "-c", SESSIONS, "-j", 2, "--log", "--log-prefix", prefix,
                 *options)
-    return [int(line.split()[2]) / 1000 for log in WORK.glob(prefix.name + ".*")
-            for line in log.read_text().splitlines()]
+    lines = [list(map(int, line.split())) for log in WORK.glob(prefix.name + ".*")
+             for line in log.read_text().splitlines()]
+    # At a pace, the time from when the call was due; the seventh column is how late it began.
+    return [(line[2] - (line[6] if len(line) > 6 else 0)) / 1000 for line in lines]
 
 
 def circuit(rig, name):
@@ -143,12 +161,14 @@ def allowed(rig, name):
     return rig.on(name).one("SELECT allow FROM somamem.authorize('%s')" % INPUT) == "t"
 
 
-def add_shares(table, what, played, limits):
+def add_shares(table, what, played, limits, bare=()):
     for share, label in ((0.5, "p50"), (0.99, "p99"), (1, "longest")):
         if label in limits:
+            most = median if share < 1 else max
             values = [percentile(took, share) for took in played]
-            table.add("policy", "%s, %s" % (what, label), median(values) if share < 1 else max(values), "ms",
-                      values, most=limits[label])
+            beside = [percentile(took, share) for took in bare]
+            table.add("policy", "%s, %s" % (what, label), most(values), "ms", values,
+                      most(beside) if beside else None, beside, most=limits[label])
 
 
 def with_opa(rig, table, name, rounds, opa):
@@ -156,9 +176,17 @@ def with_opa(rig, table, name, rounds, opa):
     choose(rig, name, somamem__opa_url=opa.url, somamem__policy="opa")
     wait_until(lambda: allowed(rig, name), 20, "OPA allows nothing")
     calls(rig, name, "-T", 1)
-    add_shares(table, "decision of OPA, %d sessions" % SESSIONS,
-               [calls(rig, name, "-T", SECONDS) for _ in range(rounds)],
-               {"p50": 1, "p99": 5, "longest": longest})
+    add_shares(table, "decision of OPA, %d sessions, %d a second" % (SESSIONS, PACE),
+               [calls(rig, name, "-T", 2, "-R", PACE) for _ in range(rounds)], {"p50": 1, "p99": 5})
+    ours, bare = [], []
+    for _ in range(rounds):
+        bare.append(bare_calls(opa))
+        ours.append(calls(rig, name, "-T", 2))
+    add_shares(table, "decision of OPA, %d sessions without a pause" % SESSIONS, ours,
+               {"p50": 1, "p99": 5, "longest": longest}, bare)
+    table.add("policy", "decisions of OPA, %d sessions without a pause" % SESSIONS,
+              median([len(took) / 2 for took in ours]), "per s", [len(took) / 2 for took in ours],
+              median([len(took) / 2 for took in bare]), [len(took) / 2 for took in bare])
     hung = []
     for _ in range(rounds):
         opa.signal(signal.SIGSTOP)

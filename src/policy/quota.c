@@ -23,7 +23,7 @@ typedef struct Count
 typedef struct Quota
 {
 	LWLock	*lock; /* of the table: exclusive to add and remove counts */
-	SmemTime started;
+	pg_atomic_uint64 opened; /* when writes were first decided on here; 0: not yet */
 	SmemTime swept; /* when idle counts were last looked for in vain */
 	Count	 others;
 } Quota;
@@ -58,7 +58,7 @@ smem_quota_start(LWLock *lock)
 	if (found)
 		return;
 	quota->lock = lock;
-	quota->started = smem_ticks_us();
+	pg_atomic_init_u64(&quota->opened, 0);
 	quota->swept = 0;
 	init_count(&quota->others);
 }
@@ -66,7 +66,14 @@ smem_quota_start(LWLock *lock)
 bool
 smem_quota_is_young(void)
 {
-	return smem_ticks_us() - quota->started < SMEM_RATE_MINUTE;
+	uint64 now = (uint64) smem_ticks_us();
+	uint64 opened = 0;
+
+	/* Not since the start: a standby may have run for long before it is promoted. */
+	if (pg_atomic_read_u64(&quota->opened) == 0)
+		(void) pg_atomic_compare_exchange_u64(&quota->opened, &opened, now);
+	opened = pg_atomic_read_u64(&quota->opened);
+	return now < opened + SMEM_RATE_MINUTE;
 }
 
 /* A tenant without a write in the last minute needs no count.  Lock held exclusive. */

@@ -38,7 +38,10 @@ extern SmemTime smem_quota_wait(SmemStr tenant, uint32_t n, uint32_t limit);
 /* Counts writes of an earlier life of the server, by their age. */
 extern void smem_quota_remember(SmemStr tenant, uint32_t n, SmemTime age);
 
-/* Whether writes of an earlier life may still count. */
+/*
+ * Whether writes of an earlier life may still count: those of this server
+ * before a restart, or of the one whose standby this was.  Not on a standby.
+ */
 extern bool smem_quota_is_young(void);
 
 /* shared.c */

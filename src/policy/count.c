@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include "miscadmin.h"
 #include "pg/shmem.h"
 #include "port/atomics.h"
 #include "port/pg_bitutils.h"
@@ -24,6 +25,9 @@ typedef struct Cell
 
 typedef struct Counted
 {
+	/* whose the cells of a slot are: a slot may change hands */
+	pg_atomic_uint32 owner[SMEM_MAX_DATABASES];
+
 	/* the last one for databases without a slot */
 	Cell cell[SMEM_MAX_DATABASES + 1][SMEM_POLICY_ROWS][SMEM_DECIDED][ENGINES];
 } Counted;
@@ -51,8 +55,12 @@ smem_count_start(void)
 	Cell *cells;
 
 	counted = ShmemInitStruct("somamem decisions", sizeof(Counted), &found);
-	cells = (Cell *) counted;
-	for (Size i = 0; !found && i < sizeof(Counted) / sizeof(Cell); i++)
+	if (found)
+		return;
+	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
+		pg_atomic_init_u32(&counted->owner[i], InvalidOid);
+	cells = (Cell *) counted->cell;
+	for (Size i = 0; i < sizeof(counted->cell) / sizeof(Cell); i++)
 		init_cell(&cells[i]);
 }
 
@@ -80,12 +88,47 @@ bucket_ms(int bucket)
 	return (from + to) / 2 / 1000000.0;
 }
 
+static void
+empty_cells(int place)
+{
+	Cell *cells = (Cell *) counted->cell[place];
+
+	for (Size i = 0; i < sizeof(counted->cell[place]) / sizeof(Cell); i++)
+	{
+		pg_atomic_write_u64(&cells[i].count, 0);
+		for (int k = 0; k < BUCKETS; k++)
+			pg_atomic_write_u32(&cells[i].bucket[k], 0);
+	}
+}
+
+/* What another database that had the slot has counted is not for this one to see. */
+static void
+take_over(int place)
+{
+	pg_atomic_uint32 *owner = &counted->owner[place];
+
+	if (pg_atomic_read_u32(owner) == MyDatabaseId)
+		return;
+	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u32(owner) != MyDatabaseId)
+	{
+		empty_cells(place);
+		pg_atomic_write_u32(owner, MyDatabaseId);
+	}
+	LWLockRelease(smem_shared->lock);
+}
+
 static int
 my_place(void)
 {
 	SmemDatabaseSlot *db = smem_my_database();
+	int				  place;
 
-	return db == NULL ? SMEM_MAX_DATABASES : (int) (db - smem_shared->database);
+	if (db == NULL)
+		return SMEM_MAX_DATABASES;
+	place = (int) (db - smem_shared->database);
+	take_over(place);
+	return place;
 }
 
 static Cell *

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "catalog/namespace.h"
 #include "core/ask.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -177,18 +178,39 @@ receive_some(Asker *asker)
 	}
 }
 
+/* NULL where this database cannot hold it: an error would hide what was decided. */
+static char *
+to_server(char *utf8)
+{
+	int	  encoding = GetDatabaseEncoding();
+	int	  len = (int) strlen(utf8);
+	int	  size = len * MAX_CONVERSION_GROWTH + 1;
+	char *text;
+	Oid	  proc;
+
+	if (!pg_verify_mbstr(PG_UTF8, utf8, len, true))
+		return NULL;
+	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII)
+		return utf8;
+	proc = FindDefaultConversionProc(PG_UTF8, encoding);
+	if (!OidIsValid(proc))
+		return NULL;
+	text = palloc(size);
+	if (pg_do_encoding_conversion_buf(proc, PG_UTF8, encoding, (unsigned char *) utf8, len,
+									  (unsigned char *) text, size, true) < len)
+		return NULL;
+	return text;
+}
+
 static const char *
 copy_text(SmemStr s)
 {
-	char *copy;
+	char *text;
 
 	if (!smem_str_present(s))
 		return NULL;
-	copy = pnstrdup(s.data, s.len);
-	/* Sinks and engines speak UTF-8; a text that this database cannot hold is for nobody to read. */
-	if (!pg_verify_mbstr(PG_UTF8, copy, (int) strlen(copy), true))
-		return "the reason is no valid text";
-	return pg_any_to_server(copy, (int) strlen(copy), PG_UTF8);
+	text = to_server(pnstrdup(s.data, s.len));
+	return text != NULL ? text : "the reason has characters that this database cannot hold";
 }
 
 /* Takes the answers that are whole; returns how many, or -1 where one makes no sense. */

@@ -109,12 +109,13 @@ decide_builtin(Admission *adm)
 
 	for (int i = 0; i < adm->n; i++)
 	{
-		SmemStr			absent = {NULL, 0};
+		SmemStr			content = {NULL, 0};
 		SmemPolicyInput input;
 
-		smem_policy_input_write(&input, adm->writes[i].tenant,
-								deny ? smem_input_text(adm->writes[i].payload, "content") : absent,
-								deny, adm->figures[i], (uint32) smem_guc_rate_limit_per_minute);
+		if (deny)
+			content = smem_input_utf8(smem_input_text(adm->writes[i].payload, "content"));
+		smem_policy_input_write(&input, adm->writes[i].tenant, content, deny,
+								adm->figures[i], (uint32) smem_guc_rate_limit_per_minute);
 		take_decision(smem_policy_decide(&input), &adm->verdicts[i]);
 	}
 }

@@ -20,6 +20,17 @@ smem_input_text(JsonbContainer *object, const char *name)
 	return smem_jsonb_string(&value);
 }
 
+SmemStr
+smem_input_utf8(SmemStr text)
+{
+	char *utf8;
+
+	if (!smem_str_present(text) || GetDatabaseEncoding() == PG_SQL_ASCII)
+		return text;
+	utf8 = pg_server_to_any(text.data, (int) text.len, PG_UTF8);
+	return utf8 == text.data ? text : smem_str(utf8);
+}
+
 Jsonb *
 smem_jsonb_merge(Jsonb *object, Jsonb *other)
 {

@@ -16,6 +16,9 @@ extern SmemStr smem_input_of_caller(Jsonb *input, bool is_write, uint32_t writes
 /* The object's member where that is a string, else an absent one. */
 extern SmemStr smem_input_text(JsonbContainer *object, const char *name);
 
+/* A text in UTF-8, which PII is looked for in; as it is where the database has no encoding. */
+extern SmemStr smem_input_utf8(SmemStr text);
+
 /* The object with this one in its place, member by member. */
 extern Jsonb *smem_jsonb_merge(Jsonb *object, Jsonb *other);
 

@@ -3,6 +3,7 @@
 #include "policy/redact.h"
 
 #include "core/pii.h"
+#include "mb/pg_wchar.h"
 #include "pg/jsonb.h"
 #include "pg/settings.h"
 #include "policy/input.h"
@@ -13,6 +14,8 @@ with_content(JsonbContainer *payload, int len, const SmemBuf *content)
 	JsonbValue value = {.type = jbvBinary};
 	SmemStr	   text = {smem_buf_head(content), smem_buf_len(content)};
 
+	if (GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII)
+		text = smem_str(pg_any_to_server(pnstrdup(text.data, text.len), (int) text.len, PG_UTF8));
 	value.val.binary.data = payload;
 	value.val.binary.len = len;
 	return smem_jsonb_merge(JsonbValueToJsonb(&value), smem_jsonb_of_text("content", text));
@@ -27,7 +30,7 @@ smem_policy_redact(JsonbContainer *payload, int *len)
 
 	if (smem_guc_pii_filter != SMEM_PII_REDACT)
 		return payload;
-	content = smem_input_text(payload, "content");
+	content = smem_input_utf8(smem_input_text(payload, "content"));
 	smem_buf_init(&out, SMEM_FRAME_MAX);
 	PG_TRY();
 	{

@@ -30,7 +30,11 @@ smem_policy_redact(JsonbContainer *payload, int *len)
 
 	if (smem_guc_pii_filter != SMEM_PII_REDACT)
 		return payload;
-	content = smem_input_utf8(smem_input_text(payload, "content"));
+	content = smem_input_text(payload, "content");
+	/* Such a payload is refused for its size. */
+	if (content.len > (Size) smem_guc_max_payload_kb * 1024)
+		return payload;
+	content = smem_input_utf8(content);
 	smem_buf_init(&out, SMEM_FRAME_MAX);
 	PG_TRY();
 	{

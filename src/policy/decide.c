@@ -114,8 +114,8 @@ decide_builtin(Admission *adm)
 
 		if (deny)
 			content = smem_input_utf8(smem_input_text(adm->writes[i].payload, "content"));
-		smem_policy_input_write(&input, adm->writes[i].tenant, content, deny,
-								adm->figures[i], (uint32) smem_guc_rate_limit_per_minute);
+		smem_policy_input_write(&input, adm->writes[i].tenant, content, deny, adm->figures[i],
+								(uint32) smem_guc_rate_limit_per_minute);
 		take_decision(smem_policy_decide(&input), &adm->verdicts[i]);
 	}
 }
@@ -178,6 +178,14 @@ report_where(const SmemPolicyWrite *write, const char *what)
 	return errmsg("policy refuses the write: %s", what);
 }
 
+/* The statement has the payload in it: what is refused for personal data is not to be logged with it. */
+static int
+hide_payload(void)
+{
+	errhidestmt(true);
+	return errhidecontext(true);
+}
+
 static int
 hint_when(SmemTime wait)
 {
@@ -199,6 +207,7 @@ refuse_for_rate(const Admission *adm, const SmemPolicyWrite *write, const Verdic
 	wait = smem_quota_wait(write->tenant, wanted, limit > 0 ? (uint32) limit : PG_UINT32_MAX);
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), report_where(write, verdict->reason),
+			 hide_payload(),
 			 errdetail("Tenant \"%.*s\" has written %u times in the last minute, and asks for %u"
 					   " more; the setting \"somamem.rate_limit_per_minute\" is %d.",
 					   (int) write->tenant.len, write->tenant.data, figure, wanted, limit),
@@ -215,12 +224,14 @@ refuse(const Admission *adm, int i)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_SYSTEM_ERROR), report_where(write, "there is no decision"),
+			 hide_payload(),
 			 errdetail("Engine \"%s\": %s.", smem_engine_name(smem_guc_policy), verdict->reason),
 			 errhint("Without a decision nothing is written. The view somamem.workers and"
 					 " somamem.health() show the policy worker.")));
 	if (verdict->is_rate)
 		refuse_for_rate(adm, write, verdict);
 	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), report_where(write, verdict->reason),
+					hide_payload(),
 					errdetail("Tenant \"%.*s\", decided by engine \"%s\".", (int) write->tenant.len,
 							  write->tenant.data, smem_engine_name(smem_guc_policy))));
 }

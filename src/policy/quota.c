@@ -22,10 +22,10 @@ typedef struct Count
 
 typedef struct Quota
 {
-	LWLock	*lock; /* of the table: exclusive to add and remove counts */
+	LWLock			*lock;	 /* of the table: exclusive to add and remove counts */
 	pg_atomic_uint64 opened; /* when writes were first decided on here; 0: not yet */
-	SmemTime swept; /* when idle counts were last looked for in vain */
-	Count	 others;
+	SmemTime		 swept;	 /* when idle counts were last looked for in vain */
+	Count			 others;
 } Quota;
 
 static Quota *quota;

@@ -28,10 +28,13 @@ SECONDS = 1
 TURNS = 2  # of each side, for each round that was asked for
 SESSIONS = 8
 PACE = 400  # decisions a second, where they are asked for at a pace
-TIMEOUT_MS = 1000  # somamem.opa_timeout
+TIMEOUT_MS = 300  # somamem.opa_timeout
+TENANTS = 64
+LIMIT = "1000000000"  # never reached, but every write is counted and compared
 OPA = pathlib.Path(os.environ.get("SMEM_OPA", ROOT / "build/opa/opa"))
-WRITE = ("\\set k random(1, 9000000000000000000)\n"
-         "SELECT * FROM somamem.memory_write(:payload, 'acme', 'session-17', 'acme/wm/session-17/user/' || :k);\n")
+WRITE = ("\\set k random(1, 9000000000000000000)\n\\set t random(1, :tenants)\n"
+         "SELECT * FROM somamem.memory_write(:payload, 'tenant-' || :t, 'session-17',"
+         " 'acme/wm/session-17/user/' || :k);\n")
 INPUT = json.dumps({"action": "memory.write", "resource": "somabrain", "tenant": "acme", "payload": PAYLOAD,
                     "context": {"user": "app", "session_tenant": "acme"}})
 ASK = "SELECT allow FROM somamem.authorize('%s');\n" % INPUT
@@ -62,36 +65,39 @@ def choose(rig, name, **values):
         wait_until(lambda: rig.on(name).one("SHOW " + setting.replace("__", ".")) == value, 10, "no reload")
 
 
-def rate(rig, name, engine, connections):
+def rate(rig, name, engine, connections, tenants):
     choose(rig, name, somamem__policy=engine)
     out = rig.pgbench(name, rig.script("policy_write", WRITE), "-c", connections, "-j", min(connections, 2),
-                      "-T", SECONDS, "-D", "payload=" + json.dumps(PAYLOAD))
+                      "-T", SECONDS, "-D", "tenants=%d" % tenants,
+                      "-D", "payload=" + json.dumps({n: v for n, v in PAYLOAD.items() if n != "tenant"}))
     return float(re.search(r"^tps = ([0-9.]+)", out, re.M).group(1))
 
 
-def compare(rig, name, connections, rounds):
+def compare(rig, name, connections, rounds, tenants=1):
     """Rates of each round; who goes first takes turns, too."""
     sides = {"off": [], "builtin": []}
     rig.on(name).ask("TRUNCATE somamem.outbox, somamem.idempotency")
     rig.on(name).ask("CHECKPOINT")
-    rate(rig, name, "off", connections)
+    rate(rig, name, "off", connections, tenants)
     for n in range(rounds * TURNS):
         for engine in sorted(sides, reverse=n % 2 == 0):
-            sides[engine].append(rate(rig, name, engine, connections))
+            sides[engine].append(rate(rig, name, engine, connections, tenants))
     return sides["builtin"], sides["off"]
 
 
-def decision(rig, name):
+def decision(rig, name, engine="builtin"):
+    """p50 and p99 in microseconds."""
     return [float(ms) * 1000 for ms in rig.on(name).ask(
         "SELECT p50_ms, p99_ms FROM somamem.policy_stats"
-        " WHERE action = 'memory.write' AND decision = 'allow' AND engine = 'builtin'")[0]]
+        " WHERE action = 'memory.write' AND decision = 'allow' AND engine = '%s'" % engine)[0]]
 
 
 def builtin(rig, table, name, rounds):
-    for connections in (1, 8, 64):
-        ours, off = compare(rig, name, connections, rounds)
-        what = "memory_write, policy = builtin beside off, %d connection%s" % (
-            connections, "s" if connections > 1 else "")
+    choose(rig, name, somamem__rate_limit_per_minute=LIMIT)
+    for connections, tenants in ((1, 1), (8, 1), (64, 1), (64, TENANTS)):
+        ours, off = compare(rig, name, connections, rounds, tenants)
+        what = "memory_write, policy = builtin beside off, %d connection%s%s" % (
+            connections, "s" if connections > 1 else "", ", %d tenants" % tenants if tenants > 1 else "")
         table.add("policy", what, median(ours), "rows/s", ours, median(off), off,
                   median([a / b for a, b in zip(ours, off)]), least=0.9, of="ratio")
         if connections == 1:
@@ -173,7 +179,7 @@ def add_shares(table, what, played, limits, bare=()):
 
 def with_opa(rig, table, name, rounds, opa):
     longest = TIMEOUT_MS + 10
-    choose(rig, name, somamem__opa_url=opa.url, somamem__policy="opa")
+    choose(rig, name, somamem__opa_url=opa.url, somamem__policy="opa", somamem__opa_timeout="%dms" % TIMEOUT_MS)
     wait_until(lambda: allowed(rig, name), 20, "OPA allows nothing")
     calls(rig, name, "-T", 1)
     add_shares(table, "decision of OPA, %d sessions, %d a second" % (SESSIONS, PACE),
@@ -187,6 +193,8 @@ def with_opa(rig, table, name, rounds, opa):
     table.add("policy", "decisions of OPA, %d sessions without a pause" % SESSIONS,
               median([len(took) / 2 for took in ours]), "per s", [len(took) / 2 for took in ours],
               median([len(took) / 2 for took in bare]), [len(took) / 2 for took in bare])
+    for share, ms in zip(("p50", "p99"), decision(rig, name, "opa")):
+        table.add("policy", "decision of OPA, all of these calls, by policy_stats, " + share, ms / 1000, "ms")
     hung = []
     for _ in range(rounds):
         opa.signal(signal.SIGSTOP)
@@ -221,4 +229,5 @@ def policy(rig, table, rounds):
                 opa.end()
         finally:
             choose(rig, name, somamem__policy="builtin")
-            rig.set(synchronous_commit="on", autovacuum="on")
+            rig.set(synchronous_commit="on", autovacuum="on", somamem__opa_timeout="1s",
+                    somamem__rate_limit_per_minute="0")

@@ -23,7 +23,7 @@ use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(
 	root_folder tool free_port scratch decode encode
-	new_server configure restart_killed kill_postmaster without_processes
+	new_server configure set_now error_of restart_killed kill_postmaster without_processes
 	poll poll_sql write_rows write_memory worker_pid courier_pid shippers_run
 	undelivered drained start_writer start_program still_runs finish_program
 	outbox_log history is_clean
@@ -185,6 +185,29 @@ sub configure
 	}
 	$node->reload if defined $node->{_pid};
 	return;
+}
+
+# Settings without the prefix "somamem.", until sessions have them.
+sub set_now
+{
+	my ($node, %setting) = @_;
+
+	configure($node, map { ("somamem.$_" => $setting{$_}) } keys %setting);
+	foreach my $name (keys %setting)
+	{
+		poll_sql($node, "SHOW somamem.$name", expected => $setting{$name});
+	}
+	return;
+}
+
+# What a statement fails with, SQLSTATE, detail and hint included; empty where it does not.
+sub error_of
+{
+	my ($node, $sql, $role) = @_;
+	my ($rc, $out, $err) = $node->psql('postgres', $sql,
+		extra_params => [ '-v', 'VERBOSITY=verbose', $role ? ('-U', $role) : () ]);
+
+	return $rc == 0 ? '' : $err;
 }
 
 # True when no process stands in a folder, as every process of a server does in its data.

@@ -21,28 +21,6 @@ my $has_mail = 'payload.content has an e-mail address or a telephone number';
 
 sub sql { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
 
-# What a session is told that fails; "" where it does not.
-sub complaint
-{
-	my ($sql, $role) = @_;
-	my ($rc, $out, $err) = $node->psql('postgres', $sql,
-		extra_params => [ '-v', 'VERBOSITY=verbose', $role ? ('-U', $role) : () ]);
-
-	return $rc == 0 ? '' : $err;
-}
-
-sub set
-{
-	my (%setting) = @_;
-
-	configure($node, map { ("somamem.$_" => $setting{$_}) } keys %setting);
-	foreach my $name (keys %setting)
-	{
-		poll_sql($node, "SHOW somamem.$name", expected => $setting{$name});
-	}
-	return;
-}
-
 sub payload
 {
 	my ($tenant, $content, %more) = @_;
@@ -78,25 +56,25 @@ sub decisions
 # --- deny ---------------------------------------------------------------------------------
 
 sql('CREATE ROLE plain LOGIN; GRANT somamem_writer TO plain');
-set(pii_filter => 'deny');
+set_now($node, pii_filter => 'deny');
 foreach my $role ('', 'plain')
 {
 	my $who = $role || 'a superuser';
-	like(complaint('SELECT * FROM ' . write_memory('deny', 's', 'write to a.person@example.org'), $role),
+	like(error_of($node, 'SELECT * FROM ' . write_memory('deny', 's', 'write to a.person@example.org'), $role),
 		qr/ERROR:  42501: policy refuses the write: \Q$has_mail\E\nDETAIL:  Tenant "deny", decided by engine "builtin"\./,
 		"an e-mail address of $who is refused");
 }
-my $told = complaint('SELECT * FROM ' . write_memory('deny', 's', 'call +49 30 901820'));
+my $told = error_of($node, 'SELECT * FROM ' . write_memory('deny', 's', 'call +49 30 901820'));
 like($told, qr/42501: .*\Q$has_mail\E/, 'a telephone number as well');
 (my $message = $told) =~ s/^LINE \d+:.*\n.*//mg;
 unlike($message, qr/901820/, 'which the message does not repeat');
-like(complaint(batch(map { payload('deny', $_) } 'one', 'two', 'three@example.org', 'four', 'five@example.org')),
+like(error_of($node, batch(map { payload('deny', $_) } 'one', 'two', 'three@example.org', 'four', 'five@example.org')),
 	qr/ERROR:  42501: policy refuses payload 3: \Q$has_mail\E/, 'a batch is refused for its third element');
 is(rows('deny'), 0, 'and nothing of all that is written');
-is(complaint("BEGIN;\nSAVEPOINT s;\n\\set ON_ERROR_STOP off\nSELECT * FROM " . write_memory('deny', 's', 'x@example.org')
+is(error_of($node, "BEGIN;\nSAVEPOINT s;\n\\set ON_ERROR_STOP off\nSELECT * FROM " . write_memory('deny', 's', 'x@example.org')
 	. ";\nROLLBACK TO s;\nSELECT * FROM " . write_memory('deny', 's', 'fine') . ";\nCOMMIT;"), '', 'a refusal ends at a savepoint');
 is(rows('deny'), 1, 'and the session goes on');
-is(complaint('SELECT * FROM ' . write_memory('deny', 's', '2026-03-05 10:00 order 4711 from 10.0.0.1')), '', 'what is none is written');
+is(error_of($node, 'SELECT * FROM ' . write_memory('deny', 's', '2026-03-05 10:00 order 4711 from 10.0.0.1')), '', 'what is none is written');
 
 # --- redact -------------------------------------------------------------------------------
 
@@ -110,11 +88,11 @@ sub files_with
 	return scalar split /\n/, $out;
 }
 
-set(pii_filter => 'off');
+set_now($node, pii_filter => 'off');
 write_payload(payload('seen', 'from visible.person@example.org'));
 sql('CHECKPOINT');
 cmp_ok(files_with('visible.person@example.org'), '>=', 2, 'as it is: the address is in the outbox and in the write-ahead log');
-set(pii_filter => 'redact');
+set_now($node, pii_filter => 'redact');
 my $hidden = 'hidden.person@example.org';
 write_payload(payload('masked', "from $hidden, +49 30 901820", metadata => { note => 'other.person@example.org' }));
 sql(batch(map { payload('masked', "$_ $hidden") } 'a', 'b'));
@@ -130,7 +108,7 @@ is(sql("SELECT array_to_string(array_agg(k ORDER BY k), ',') FROM somamem.outbox
 
 my ($id, $key) = split /\|/, write_payload(payload('keyed', 'from one@example.org'), "idempotency_key => 'k'");
 is(write_payload(payload('keyed', 'from two@example.com'), "idempotency_key => 'k'"), "$id|k|t", 'equal when masked: a repeat');
-like(complaint('SELECT * FROM somamem.memory_write(' . literal(payload('keyed', 'to two@example.com')) . ", idempotency_key => 'k')"),
+like(error_of($node, 'SELECT * FROM somamem.memory_write(' . literal(payload('keyed', 'to two@example.com')) . ", idempotency_key => 'k')"),
 	qr/ERROR:  23505/, 'another text is none');
 my @at = (metadata => { timestamp => '2026-01-02T03:04:05Z' });
 ($id, $key) = split /\|/, write_payload(payload('keyed', 'from one@example.org', @at));
@@ -139,16 +117,16 @@ is($key, sql("SELECT 'keyed/wm/s/user/2026-01-02T03:04:05Z/' || left(encode(sha2
 is(write_payload(payload('keyed', 'from two@example.com', @at)), "$id|$key|t", 'so it is found again');
 foreach my $content (7, JSON::PP::true, undef, [ $hidden ], { mail => $hidden })
 {
-	like(complaint('SELECT * FROM somamem.memory_write(' . literal(payload('masked', $content)) . ')'),
+	like(error_of($node, 'SELECT * FROM somamem.memory_write(' . literal(payload('masked', $content)) . ')'),
 		qr/ERROR:  22023: .*content/, 'content that is no string is refused as ever: ' . encode($content));
 }
-set(policy => 'off');
+set_now($node, policy => 'off');
 write_payload(payload('off', "from $hidden"));
 is(sql("SELECT payload ->> 'content' FROM somamem.outbox WHERE tenant = 'off'"), 'from [e-mail]', 'masked without a policy, too');
-set(pii_filter => 'deny');
-is(complaint('SELECT * FROM ' . write_memory('off', 's', 'x@example.org')), '', 'but nothing is refused');
+set_now($node, pii_filter => 'deny');
+is(error_of($node, 'SELECT * FROM ' . write_memory('off', 's', 'x@example.org')), '', 'but nothing is refused');
 is(sql(q{SELECT allow, reason, engine FROM somamem.authorize('{"action": "nonsense"}')}), 't|policy is off|off', 'nor by authorize');
-set(policy => 'builtin', pii_filter => 'off');
+set_now($node, policy => 'builtin', pii_filter => 'off');
 
 ok(drained($node), 'all is delivered');
 is_deeply([ map { $_->{value}->{content} } grep { $_->{tenant} eq 'masked' } $brain->items ],
@@ -167,10 +145,10 @@ subtest 'Kafka' => sub {
 my $before = decisions('memory.write');
 sql(batch(map { payload('count', "row $_") } 1 .. 7));
 write_payload(payload('count', 'one more'));
-set(pii_filter => 'deny');
-complaint(batch(payload('count', 'a'), payload('count', 'b@example.org'), payload('count', 'c@example.org')));
+set_now($node, pii_filter => 'deny');
+error_of($node, batch(payload('count', 'a'), payload('count', 'b@example.org'), payload('count', 'c@example.org')));
 sql(q{SELECT somamem.authorize('{"action": "memory.write", "resource": "somabrain", "tenant": "count", "payload": {"tenant": "other"}}')});
-set(pii_filter => 'off');
+set_now($node, pii_filter => 'off');
 my $after = decisions('memory.write');
 is($after->{'allow builtin'} - $before->{'allow builtin'}, 9, 'allowed: a batch counts its elements');
 is($after->{'deny builtin'} - $before->{'deny builtin'}, 3, 'denied: each element, and authorize');
@@ -181,24 +159,24 @@ is(sql("SELECT string_agg(action || ' ' || resource || ' ' || decision || ' ' ||
 		. " WHERE action IN ('tool.execute', 'other')"), 'other any deny 2;tool.execute any deny 1', 'by action and resource');
 
 # Nobody listens at the address of OPA.
-set(policy => 'opa');
-like(complaint('SELECT * FROM ' . write_memory('count', 's', 'no engine')),
+set_now($node, policy => 'opa');
+like(error_of($node, 'SELECT * FROM ' . write_memory('count', 's', 'no engine')),
 	qr/ERROR:  58000: policy refuses the write: there is no decision\nDETAIL:  .+\nHINT:  Without a decision nothing is written\./,
 	'without an answer of OPA a write is refused');
-like(complaint(batch(payload('count', 'a'), payload('count', 'b'))), qr/ERROR:  58000: policy refuses payload 1: there is no decision/, 'and a batch');
+like(error_of($node, batch(payload('count', 'a'), payload('count', 'b'))), qr/ERROR:  58000: policy refuses payload 1: there is no decision/, 'and a batch');
 like(sql(q{SELECT allow, engine, reason FROM somamem.authorize('{"action": "memory.recall"}')}), qr/^f\|opa\|there is no decision: ./, 'authorize refuses, too');
-set(policy => 'builtin');
+set_now($node, policy => 'builtin');
 is(decisions('memory.write')->{'error opa'}, 3, 'those are counted as errors of OPA');
 is(rows('count'), 8, 'and nothing of all that is written');
 
 # --- the log of refusals ----------------------------------------------------------------------
 
-set(pii_filter => 'deny');
-complaint('SELECT * FROM ' . write_memory("late$_", 's', 'x@example.org'), 'plain') foreach 1 .. 4;
+set_now($node, pii_filter => 'deny');
+error_of($node, 'SELECT * FROM ' . write_memory("late$_", 's', 'x@example.org'), 'plain') foreach 1 .. 4;
 sql(q{SELECT somamem.authorize('{"action": "memory.delete", "tenant": "late5"}')});
-set(policy_dry_run => 'on');
+set_now($node, policy_dry_run => 'on');
 write_payload(payload('late6', 'x@example.org'));
-set(policy_dry_run => 'off', pii_filter => 'off');
+set_now($node, policy_dry_run => 'off', pii_filter => 'off');
 is(sql("SELECT tenant, action, resource, role, reason, engine, dry_run FROM somamem.decision_log ORDER BY refused_at"), join("\n",
 		(map { "late$_|memory.write|somabrain|plain|$has_mail|builtin|f" } 2 .. 4),
 		'late5|memory.delete||' . sql('SELECT current_user') . '|only the owner of the session or an administrator of its tenant may delete|builtin|f',
@@ -210,7 +188,7 @@ is($node->safe_psql('postgres', 'SELECT tenant FROM somamem.decision_log', extra
 is($node->safe_psql('postgres', 'SELECT count(*) FROM somamem.policy_stats', extra_params => [ '-U', 'bound' ]), 0, 'and no figures of all');
 is($node->safe_psql('postgres', q{SELECT allow, reason FROM somamem.authorize('{"action": "memory.write", "resource": "somabrain", "tenant": "late4", "payload": {"tenant": "late4"}}')},
 		extra_params => [ '-U', 'bound' ]), 'f|the role is bound to another tenant', 'and has no say on others');
-like(complaint('SELECT * FROM somamem.decision_log', 'plain'), qr/42501/, 'a writer sees none');
+like(error_of($node, 'SELECT * FROM somamem.decision_log', 'plain'), qr/42501/, 'a writer sees none');
 sql('CREATE DATABASE elsewhere');
 $node->safe_psql('elsewhere', 'CREATE EXTENSION somamem');
 is($node->safe_psql('elsewhere', 'SELECT count(*) FROM somamem.decision_log'), 0, 'nor does another database');
@@ -223,21 +201,21 @@ foreach my $setting ("policy = 'off'", "policy_dry_run = 'on'", "pii_filter = 'o
 {
 	foreach my $role ('', 'plain')
 	{
-		like(complaint("SET somamem.$setting", $role), qr/ERROR:  55P02/, ($role || 'a superuser') . " cannot: SET somamem.$setting");
+		like(error_of($node, "SET somamem.$setting", $role), qr/ERROR:  55P02/, ($role || 'a superuser') . " cannot: SET somamem.$setting");
 	}
-	like(complaint("ALTER ROLE plain SET somamem.$setting"), qr/ERROR:  55P02/, 'nor for a role');
+	like(error_of($node, "ALTER ROLE plain SET somamem.$setting"), qr/ERROR:  55P02/, 'nor for a role');
 }
-like(complaint("SELECT set_config('somamem.policy', 'off', false)"), qr/ERROR:  55P02/, 'nor by set_config');
+like(error_of($node, "SELECT set_config('somamem.policy', 'off', false)"), qr/ERROR:  55P02/, 'nor by set_config');
 {
 	local $ENV{PGOPTIONS} = '-c somamem.policy=off';
-	like(complaint('SELECT 1'), qr/FATAL: .*somamem\.policy.*cannot be changed now/, 'nor by a connection\'s options');
+	like(error_of($node, 'SELECT 1'), qr/FATAL: .*somamem\.policy.*cannot be changed now/, 'nor by a connection\'s options');
 }
 
 # --- what authorize does not take -----------------------------------------------------------------
 
-like(complaint('SELECT somamem.authorize(NULL)'), qr/ERROR:  22004: input must not be null/, 'authorize of NULL');
-like(complaint("SELECT somamem.authorize('$_')"), qr/ERROR:  22023: /, "authorize of $_") foreach '[]', '"text"', '1', 'null', 'true';
-like(complaint(q{SELECT somamem.authorize(('{"query":' || repeat('[', 200) || repeat(']', 200) || '}')::jsonb)}), qr/ERROR:  22023: /, 'authorize of what is nested too deeply');
+like(error_of($node, 'SELECT somamem.authorize(NULL)'), qr/ERROR:  22004: input must not be null/, 'authorize of NULL');
+like(error_of($node, "SELECT somamem.authorize('$_')"), qr/ERROR:  22023: /, "authorize of $_") foreach '[]', '"text"', '1', 'null', 'true';
+like(error_of($node, q{SELECT somamem.authorize(('{"query":' || repeat('[', 200) || repeat(']', 200) || '}')::jsonb)}), qr/ERROR:  22023: /, 'authorize of what is nested too deeply');
 is(sql(q{SELECT allow FROM somamem.authorize('{}')}), 'f', 'an empty object is refused by the rules');
 $node->stop;
 done_testing();

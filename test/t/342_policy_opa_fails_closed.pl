@@ -33,26 +33,6 @@ my $node = new_server('main', 'somamem.policy' => 'opa', 'somamem.opa_url' => $o
 
 sub sql { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
 
-sub complaint
-{
-	my ($sql) = @_;
-	my ($rc, $out, $err) = $node->psql('postgres', $sql, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
-
-	return $rc == 0 ? '' : $err;
-}
-
-sub set
-{
-	my (%setting) = @_;
-
-	configure($node, map { ("somamem.$_" => $setting{$_}) } keys %setting);
-	foreach my $name (keys %setting)
-	{
-		poll_sql($node, "SHOW somamem.$name", expected => $setting{$name});
-	}
-	return;
-}
-
 sub circuit
 {
 	my ($state) = @_;
@@ -64,7 +44,7 @@ sub decider
 {
 	my ($one, $reason) = @_;
 
-	set(opa_url => $one->url);
+	set_now($node, opa_url => $one->url);
 	return poll_sql($node, q{SELECT reason FROM somamem.authorize('{"action": "memory.delete"}')}, expected => $reason);
 }
 
@@ -98,29 +78,29 @@ sub finished
 
 ok(circuit('closed'), 'OPA is asked');
 ok(real(), 'and answers');
-is(complaint('SELECT * FROM ' . write_memory('own', 's', 'by day')), '', 'what it allows is written');
-set(opa_decision_path => '/v1/data/mine/allow');
-ok(poll('own rules decide', sub { return complaint('SELECT * FROM ' . write_memory('own', 's', 'at night')) ne ''; }), 'rules of one\'s own');
-like(complaint('SELECT * FROM ' . write_memory('own', 's', 'at night')),
+is(error_of($node, 'SELECT * FROM ' . write_memory('own', 's', 'by day')), '', 'what it allows is written');
+set_now($node, opa_decision_path => '/v1/data/mine/allow');
+ok(poll('own rules decide', sub { return error_of($node, 'SELECT * FROM ' . write_memory('own', 's', 'at night')) ne ''; }), 'rules of one\'s own');
+like(error_of($node, 'SELECT * FROM ' . write_memory('own', 's', 'at night')),
 	qr/ERROR:  42501: policy refuses the write: nothing is written at night\nDETAIL:  Tenant "own", decided by engine "opa"\./, 'refuse with their own reason');
-is(complaint(batch('batch', 500, 0)), '', 'a batch of 500 is decided');
+is(error_of($node, batch('batch', 500, 0)), '', 'a batch of 500 is decided');
 is(rows('batch'), 500, 'and written');
-like(complaint(batch('batch', 500, 333)), qr/ERROR:  42501: policy refuses payload 333: nothing is written at night/, 'or refused for one of them');
+like(error_of($node, batch('batch', 500, 333)), qr/ERROR:  42501: policy refuses payload 333: nothing is written at night/, 'or refused for one of them');
 is(rows('batch'), 500, 'as a whole');
-set(rate_limit_per_minute => 5);
-is(complaint(batch('rate', 5, 0)), '', 'five writes, where five are the limit');
-like(complaint('SELECT * FROM ' . write_memory('rate', 's', 'a sixth')),
+set_now($node, rate_limit_per_minute => 5);
+is(error_of($node, batch('rate', 5, 0)), '', 'five writes, where five are the limit');
+like(error_of($node, 'SELECT * FROM ' . write_memory('rate', 's', 'a sixth')),
 	qr/ERROR:  53400: policy refuses the write: the tenant has used up its writes of this minute.*HINT:  Try again in \d+\.\d s\./s,
 	'the rule of OPA on rates arrives as one');
-like(complaint(batch('rate2', 6, 0)), qr/ERROR:  53400: policy refuses payload 6: /, 'also in a batch');
+like(error_of($node, batch('rate2', 6, 0)), qr/ERROR:  53400: policy refuses payload 6: /, 'also in a batch');
 is(rows('rate2'), 0, 'which is refused as a whole');
-is(complaint(batch('rate2', 5, 0)), '', 'and takes nothing');
-set(rate_limit_per_minute => 0);
+is(error_of($node, batch('rate2', 5, 0)), '', 'and takes nothing');
+set_now($node, rate_limit_per_minute => 0);
 
 # --- waiting ----------------------------------------------------------------------------------
 
 ok(stood_in(), 'a false OPA is asked');
-like(complaint('SELECT * FROM ' . write_memory('false', 's', 'x')), qr/42501: .*: the stand-in says no/, 'and refuses');
+like(error_of($node, 'SELECT * FROM ' . write_memory('false', 's', 'x')), qr/42501: .*: the stand-in says no/, 'and refuses');
 $false->mode('hang');
 my $write = 'SELECT idempotency_key FROM ' . write_memory('cancelled', 's', 'x', "idempotency_key => 'it is written'");
 my $file = $false->mode_file;
@@ -155,14 +135,14 @@ ok(stood_in(), 'another courier asks');
 
 # --- the circuit --------------------------------------------------------------------------------
 
-set(opa_timeout => '300ms');
+set_now($node, opa_timeout => '300ms');
 $false->mode('hang');
 ok( poll('the circuit opens', sub {
-			complaint('SELECT * FROM ' . write_memory('circuit', 's', 'x'));
+			error_of($node, 'SELECT * FROM ' . write_memory('circuit', 's', 'x'));
 			return sql("SELECT circuit FROM somamem.workers WHERE sink = 'policy'") eq 'open'; }),
 	'no answers: the circuit opens');
 $asked = $false->asked;
-like(complaint('SELECT * FROM ' . write_memory('circuit', 's', 'x')),
+like(error_of($node, 'SELECT * FROM ' . write_memory('circuit', 's', 'x')),
 	qr/ERROR:  58000: .*\nDETAIL:  .*the circuit is open: Open Policy Agent did not answer in time/, 'a session is told so') foreach 1 .. 5;
 is(sql(q{SELECT count(*) FROM generate_series(1, 200) AS i, LATERAL somamem.authorize('{"action": "memory.delete"}') AS a
 	WHERE NOT a.allow AND a.reason LIKE 'there is no decision: the circuit is open%' AND i > 0}), 200, 'and 200 more questions');
@@ -170,7 +150,7 @@ is(scalar $false->asked, $asked, 'none of which got any further');
 is(rows('circuit'), 0, 'nothing is written');
 $false->mode('allow');
 ok(circuit('closed'), 'the first answer closes the circuit');
-is(complaint('SELECT * FROM ' . write_memory('circuit', 's', 'x')), '', 'and writes pass');
+is(error_of($node, 'SELECT * FROM ' . write_memory('circuit', 's', 'x')), '', 'and writes pass');
 cmp_ok(scalar $false->asked, '>', $asked, 'by decision');
 
 # --- 64 sessions ----------------------------------------------------------------------------------

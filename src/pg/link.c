@@ -106,42 +106,55 @@ smem_link_close(SmemLink *link)
 }
 
 bool
-smem_link_send(SmemLink *link)
+smem_socket_send(int fd, SmemBuf *out)
 {
-	while (smem_buf_len(&link->out) > 0)
+	while (smem_buf_len(out) > 0)
 	{
-		ssize_t n =
-			send(link->fd, smem_buf_head(&link->out), smem_buf_len(&link->out), MSG_NOSIGNAL);
+		ssize_t n = send(fd, smem_buf_head(out), smem_buf_len(out), MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return errno == EAGAIN || errno == EWOULDBLOCK;
-		smem_buf_consume(&link->out, (size_t) n);
+		smem_buf_consume(out, (size_t) n);
 	}
-	smem_buf_trim(&link->out, LINK_KEEP);
-	return !link->out.failed;
+	return !out->failed;
 }
 
 bool
-smem_link_receive(SmemLink *link)
+smem_socket_receive(int fd, SmemBuf *in, size_t chunk)
 {
 	for (;;)
 	{
-		char   *place = smem_buf_reserve(&link->in, LINK_CHUNK);
+		char   *place = smem_buf_reserve(in, chunk);
 		ssize_t n;
 
 		if (place == NULL)
 			return false;
-		n = recv(link->fd, place, LINK_CHUNK, 0);
+		n = recv(fd, place, chunk, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return errno == EAGAIN || errno == EWOULDBLOCK;
 		if (n == 0)
 			return false;
-		link->in.end += (size_t) n;
-		if (n < LINK_CHUNK)
+		in->end += (size_t) n;
+		if ((size_t) n < chunk)
 			return true;
 	}
+}
+
+bool
+smem_link_send(SmemLink *link)
+{
+	bool alive = smem_socket_send(link->fd, &link->out);
+
+	smem_buf_trim(&link->out, LINK_KEEP);
+	return alive;
+}
+
+bool
+smem_link_receive(SmemLink *link)
+{
+	return smem_socket_receive(link->fd, &link->in, LINK_CHUNK);
 }

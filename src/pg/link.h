@@ -31,4 +31,8 @@ extern void smem_link_close(SmemLink *link);
 extern bool smem_link_send(SmemLink *link);
 extern bool smem_link_receive(SmemLink *link);
 
+/* The same with any socket that does not block; received is at least a chunk at a time. */
+extern bool smem_socket_send(int fd, SmemBuf *out);
+extern bool smem_socket_receive(int fd, SmemBuf *in, size_t chunk);
+
 #endif

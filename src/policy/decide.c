@@ -152,10 +152,12 @@ decide_opa(Admission *adm)
 static int
 count_verdicts(Admission *adm, uint32 ns)
 {
-	int row = smem_policy_row(smem_str(ACTION_WRITE), smem_str(RESOURCE_WRITE));
-	int first = -1;
-	int n[SMEM_DECIDED] = {0};
+	static int row = -1;
+	int		   first = -1;
+	int		   n[SMEM_DECIDED] = {0};
 
+	if (row < 0)
+		row = smem_policy_row(smem_str(ACTION_WRITE), smem_str(RESOURCE_WRITE));
 	for (int i = 0; i < adm->n; i++)
 	{
 		n[adm->verdicts[i].decided]++;

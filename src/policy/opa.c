@@ -10,6 +10,7 @@
 #include "core/ask.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "pg/link.h"
 #include "pg/shmem.h"
 #include "pg/ticks.h"
 #include "pgstat.h"
@@ -33,10 +34,11 @@ typedef struct Asker
 	SmemBuf out;
 } Asker;
 
+/* What was not answered has failed for this reason. */
 static void
-fail_from(SmemOpaAnswer *answers, int from, int n, const char *reason)
+fail_rest(SmemOpaAnswer *answers, int n, const char *reason)
 {
-	for (int i = from; i < n; i++)
+	for (int i = 0; i < n; i++)
 	{
 		if (answers[i].reason == NULL && answers[i].decided == SMEM_DECIDED_NOTHING)
 			answers[i].reason = reason;
@@ -137,47 +139,6 @@ call_up(Asker *asker)
 	return NULL;
 }
 
-/* Sends what the socket takes; false when the other side is gone. */
-static bool
-send_some(Asker *asker)
-{
-	while (smem_buf_len(&asker->out) > 0)
-	{
-		ssize_t n =
-			send(asker->fd, smem_buf_head(&asker->out), smem_buf_len(&asker->out), MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN || errno == EWOULDBLOCK;
-		smem_buf_consume(&asker->out, (size_t) n);
-	}
-	return !asker->out.failed;
-}
-
-static bool
-receive_some(Asker *asker)
-{
-	for (;;)
-	{
-		char   *place = smem_buf_reserve(&asker->in, CHUNK);
-		ssize_t n;
-
-		if (place == NULL)
-			return false;
-		n = recv(asker->fd, place, CHUNK, 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN || errno == EWOULDBLOCK;
-		if (n == 0)
-			return false;
-		asker->in.end += (size_t) n;
-		if (n < CHUNK)
-			return true;
-	}
-}
-
 /* NULL where this database cannot hold it: an error would hide what was decided. */
 static char *
 to_server(char *utf8)
@@ -252,14 +213,14 @@ hear(Asker *asker, int n, SmemOpaAnswer *answers)
 	{
 		int taken;
 
-		if (!send_some(asker))
+		if (!smem_socket_send(asker->fd, &asker->out))
 			return "the policy worker hung up";
 		if (!pause_for(asker,
 					   WL_SOCKET_READABLE |
 						   (smem_buf_len(&asker->out) > 0 ? WL_SOCKET_WRITEABLE : 0),
 					   LONG_MAX))
 			return psprintf("no answer within %d ms", smem_guc_opa_timeout);
-		if (!receive_some(asker))
+		if (!smem_socket_receive(asker->fd, &asker->in, CHUNK))
 			return "the policy worker hung up";
 		taken = take_answers(asker, n, answers);
 		if (taken < 0)
@@ -312,5 +273,5 @@ smem_opa_ask(SmemOpaInput input, void *arg, int n, SmemOpaAnswer *answers)
 	}
 	PG_END_TRY();
 	if (obstacle != NULL)
-		fail_from(answers, 0, n, obstacle);
+		fail_rest(answers, n, obstacle);
 }

@@ -157,3 +157,16 @@ smem_health_write(StringInfo out, SmemDatabaseSlot *db, const char *datname)
 	pfree(parts.data);
 	return worst;
 }
+
+bool
+smem_health_write_server(StringInfo out, const char *database, SmemHealth *worst)
+{
+	*worst = smem_health_write(out, NULL, database != NULL ? database : "");
+	return true;
+}
+
+bool
+smem_health_ready(StringInfo why)
+{
+	return true;
+}

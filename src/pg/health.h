@@ -19,4 +19,14 @@ typedef enum SmemHealth
 /* Appends the document of one database (db NULL: no worker knows it yet) and returns its status. */
 extern SmemHealth smem_health_write(StringInfo out, SmemDatabaseSlot *db, const char *datname);
 
+/*
+ * The same without a connection: of the named database, or for NULL of the one
+ * that there is, or of all together, which has no member "database".  False
+ * where no such database has the extension.
+ */
+extern bool smem_health_write_server(StringInfo out, const char *database, SmemHealth *worst);
+
+/* Whether rows move, or none wait, at every sink; else appends what does not, as text. */
+extern bool smem_health_ready(StringInfo why);
+
 #endif

@@ -45,6 +45,12 @@ int	  smem_guc_lag_warning;
 int	  smem_guc_lag_critical;
 int	  smem_guc_pending_warning;
 int	  smem_guc_pending_critical;
+int	  smem_guc_sla_p50;
+int	  smem_guc_sla_p95;
+int	  smem_guc_health_interval;
+char *smem_guc_http_listen;
+char *smem_guc_metrics_listen;
+int	  smem_guc_metrics_tenants;
 int	  smem_guc_retention_s;
 int	  smem_guc_idempotency_window_s;
 
@@ -226,6 +232,25 @@ define_sizes(void)
 							"Refusals that are kept for the view decision_log.",
 							"Reason and names, no payload; 0 keeps none.", &smem_guc_decision_log,
 							0, 0, 10000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"somamem.metrics_tenants", "Tenants whose backlog is counted one by one.",
+		"Those beyond are the tenant \"other\" in the metrics.", &smem_guc_metrics_tenants, 1000, 1,
+		65536, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+}
+
+/* Addresses that are bound once. */
+static void
+define_listeners(void)
+{
+	DefineCustomStringVariable("somamem.http_listen",
+							   "Address of the health document and the banner page, host:port.",
+							   "Empty serves none; 127.0.0.1:21016 is the usual one.",
+							   &smem_guc_http_listen, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("somamem.metrics_listen",
+							   "Address of the metrics for Prometheus, host:port.",
+							   "Empty serves them at somamem.http_listen, where that is set;"
+							   " 127.0.0.1:8000 is the usual one.",
+							   &smem_guc_metrics_listen, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
 }
 
 static void
@@ -294,6 +319,14 @@ define_thresholds(void)
 	define_int("somamem.pending_critical", "Backlog in rows above which health is down.",
 			   "Judged only while the lag exceeds one second.", &smem_guc_pending_critical, 100, 0,
 			   INT_MAX, 0);
+	define_int("somamem.sla_p50", "Time from commit to acknowledgement that half of the rows keep.",
+			   NULL, &smem_guc_sla_p50, 1000, 1, INT_MAX, GUC_UNIT_MS);
+	define_int("somamem.sla_p95", "Time from commit to acknowledgement that 95 of 100 rows keep.",
+			   NULL, &smem_guc_sla_p95, 5000, 1, INT_MAX, GUC_UNIT_MS);
+	define_int("somamem.health_interval",
+			   "How often a violation of the service level is counted while it lasts.",
+			   "The banner page looks as often.", &smem_guc_health_interval, 30000, 1000, 3600000,
+			   GUC_UNIT_MS);
 }
 
 void
@@ -301,6 +334,8 @@ smem_settings_define(void)
 {
 	define_sinks();
 	define_policy();
+	if (process_shared_preload_libraries_in_progress)
+		define_listeners();
 	define_limits();
 	define_thresholds();
 	MarkGUCPrefixReserved("somamem");

@@ -61,6 +61,10 @@ extern int	 smem_guc_rate_limit_per_minute;
 extern int	 smem_guc_rate_limit_tenants;
 extern int	 smem_guc_decision_log;
 
+extern char *smem_guc_http_listen;
+extern char *smem_guc_metrics_listen;
+extern int	 smem_guc_metrics_tenants;
+
 extern int smem_guc_batch_max_items;
 extern int smem_guc_max_payload_kb;
 extern int smem_guc_max_attempts;
@@ -70,6 +74,9 @@ extern int smem_guc_lag_warning;
 extern int smem_guc_lag_critical;
 extern int smem_guc_pending_warning;
 extern int smem_guc_pending_critical;
+extern int smem_guc_sla_p50;
+extern int smem_guc_sla_p95;
+extern int smem_guc_health_interval;
 extern int smem_guc_retention_s;
 extern int smem_guc_idempotency_window_s;
 

@@ -174,6 +174,12 @@ smem_str_present(SmemStr s)
 	return s.data != NULL;
 }
 
+static inline bool
+smem_str_equal(SmemStr a, SmemStr b)
+{
+	return a.len == b.len && (a.len == 0 || __builtin_memcmp(a.data, b.data, a.len) == 0);
+}
+
 extern SmemStr smem_str(const char *text);
 
 /* Writing: begin returns a mark that end needs to fill in the length. */

@@ -35,10 +35,4 @@ extern SmemEntry *smem_table_more(const SmemEntry *entry);
 extern bool smem_table_add(SmemTable *table, SmemEntry *entry, uint64_t hash);
 extern void smem_table_remove(SmemTable *table, SmemEntry *entry);
 
-static inline bool
-smem_str_equal(SmemStr a, SmemStr b)
-{
-	return a.len == b.len && (a.len == 0 || __builtin_memcmp(a.data, b.data, a.len) == 0);
-}
-
 #endif

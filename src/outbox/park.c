@@ -245,19 +245,49 @@ smem_park_holds_tenant(SmemSink sink, const char *tenant)
 }
 
 int
-smem_park_wake_delayed(SmemSink sink)
+smem_park_wake_delayed(SmemSink sink, char ***tenants)
 {
 	static SmemQuery query = {
 		"UPDATE somamem.parked p SET state = 'behind', commit_at = p.next_attempt_at,"
 		" next_attempt_at = CASE WHEN EXISTS (SELECT 1 FROM somamem.parked f WHERE f.sink = $1"
 		"  AND f.tenant = p.tenant AND f.session_id = p.session_id AND f.state <> 'delayed')"
 		"  THEN NULL ELSE p.next_attempt_at END"
-		" WHERE p.sink = $1 AND p.state = 'delayed' AND p.next_attempt_at <= pg_catalog.clock_timestamp()",
+		" WHERE p.sink = $1 AND p.state = 'delayed' AND p.next_attempt_at <= pg_catalog.clock_timestamp()"
+		" RETURNING p.tenant",
 		1,
 		{TEXTOID}};
 	Datum args[1] = {sink_datum(sink)};
+	int	  n = (int) smem_query(&query, args, NULL, 0);
 
-	return (int) smem_query(&query, args, NULL, 0);
+	*tenants = palloc(sizeof(char *) * (n + 1));
+	for (int i = 0; i < n; i++)
+		(*tenants)[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+	return n;
+}
+
+int
+smem_park_tenants(SmemSink sink, SmemParkedTenant **tenants)
+{
+	static SmemQuery query = {
+		"SELECT tenant, count(*), min(commit_at) FROM somamem.parked WHERE sink = $1"
+		" AND state <> 'delayed' GROUP BY tenant",
+		1,
+		{TEXTOID}};
+	Datum args[1] = {sink_datum(sink)};
+	int	  n = (int) smem_query(&query, args, NULL, 0);
+
+	*tenants = palloc(sizeof(SmemParkedTenant) * (n + 1));
+	for (int i = 0; i < n; i++)
+	{
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		bool	  isnull;
+
+		(*tenants)[i].tenant = SPI_getvalue(tuple, desc, 1);
+		(*tenants)[i].rows = DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
+		(*tenants)[i].oldest = DatumGetTimestampTz(SPI_getbinval(tuple, desc, 3, &isnull));
+	}
+	return n;
 }
 
 int

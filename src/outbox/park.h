@@ -70,8 +70,18 @@ extern int64_t smem_park_head(SmemSink sink, const char *tenant, const char *ses
 /* Whether a row of the tenant is parked because the sink holds the tenant. */
 extern bool smem_park_holds_tenant(SmemSink sink, const char *tenant);
 
-/* Lets due delayed rows join their sessions; returns how many. */
-extern int smem_park_wake_delayed(SmemSink sink);
+/* Lets due delayed rows join their sessions; returns how many, and their tenants in the current context. */
+extern int smem_park_wake_delayed(SmemSink sink, char ***tenants);
+
+/* What is parked of each tenant, delayed rows apart. */
+typedef struct SmemParkedTenant
+{
+	char	   *tenant;
+	int64_t		rows;
+	TimestampTz oldest; /* commit of the oldest one */
+} SmemParkedTenant;
+
+extern int smem_park_tenants(SmemSink sink, SmemParkedTenant **tenants);
 
 /*
  * Picks sessions whose turn has come and up to a few rows of each, session by session, in order.

@@ -161,6 +161,23 @@ close_writer(Writer *writer)
 	smem_ledger_close(&writer->ledger);
 }
 
+/* Run by run: a batch is mostly of one tenant. */
+static void
+tell_written(const SmemWrite *writes, int n, const SmemClaim *claims)
+{
+	int64 rows = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		rows += !claims[i].deduplicated;
+		if (i + 1 < n && smem_str_equal(writes[i].tenant, writes[i + 1].tenant))
+			continue;
+		if (rows > 0)
+			smem_xact_wrote(writes[i].tenant, rows);
+		rows = 0;
+	}
+}
+
 void
 smem_outbox_write(const SmemWrite *writes, int n, const SmemWriteExtras *extras, SmemClaim *claims)
 {
@@ -187,7 +204,7 @@ smem_outbox_write(const SmemWrite *writes, int n, const SmemWriteExtras *extras,
 	FreeExecutorState(estate);
 
 	if (written > 0)
-		smem_xact_wrote(written);
+		tell_written(writes, n, claims);
 	if (any_foreign)
 		smem_flush_as_committed();
 }

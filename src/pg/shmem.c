@@ -3,8 +3,20 @@
 #include "pg/shmem.h"
 
 #include "miscadmin.h"
+#include "pg/meter.h"
+#include "pg/owed.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
+
+#define TRANCHE "somamem"
+
+/* Locks of the tranche, by place. */
+enum
+{
+	LOCK_SHARED,
+	LOCK_OWED,
+	LOCKS
+};
 
 SmemShared *smem_shared = NULL;
 
@@ -17,7 +29,9 @@ request_memory(void)
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
 	RequestAddinShmemSpace(MAXALIGN(sizeof(SmemShared)));
-	RequestNamedLWLockTranche("somamem", 1);
+	RequestAddinShmemSpace(smem_meter_size());
+	RequestAddinShmemSpace(smem_owed_size());
+	RequestNamedLWLockTranche(TRANCHE, LOCKS);
 }
 
 static void
@@ -37,6 +51,8 @@ init_sink(SmemSinkSlot *slot)
 	pg_atomic_init_u32(&slot->news, 0);
 	pg_atomic_init_u32(&slot->circuit, SMEM_CIRCUIT_CLOSED);
 	pg_atomic_init_u64(&slot->retries, 0);
+	pg_atomic_init_u64(&slot->deaths, 0);
+	pg_atomic_init_u32(&slot->counted, 0);
 	pg_atomic_init_u64(&slot->recorded_high, 0);
 }
 
@@ -55,16 +71,20 @@ init_database(SmemDatabaseSlot *db)
 static void
 start_memory(void)
 {
-	bool found;
+	LWLockPadded *locks;
+	bool		  found;
 
 	if (prev_shmem_startup_hook)
 		prev_shmem_startup_hook();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	locks = GetNamedLWLockTranche(TRANCHE);
+	smem_meter_start();
+	smem_owed_start(&locks[LOCK_OWED].lock);
 	smem_shared = ShmemInitStruct("somamem", sizeof(SmemShared), &found);
 	if (!found)
 	{
 		memset(smem_shared, 0, sizeof(SmemShared));
-		smem_shared->lock = &GetNamedLWLockTranche("somamem")->lock;
+		smem_shared->lock = &locks[LOCK_SHARED].lock;
 		pg_atomic_init_u32(&smem_shared->rescan, 1);
 		init_sink(&smem_shared->policy);
 		pg_atomic_write_u32(&smem_shared->policy.circuit, SMEM_CIRCUIT_OPEN);
@@ -117,6 +137,7 @@ smem_database_claim(Oid oid)
 			continue;
 		db = &smem_shared->database[i];
 		db->oid = oid;
+		db->name[0] = '\0';
 		db->probe_pid = 0;
 		db->probe_at = 0;
 		db->probe_failures = 0;
@@ -130,6 +151,7 @@ smem_database_claim(Oid oid)
 			memset(&db->sink[sink], 0, offsetof(SmemSinkSlot, woken));
 			init_sink(&db->sink[sink]);
 		}
+		smem_meter_reset(db);
 	}
 	return db;
 }

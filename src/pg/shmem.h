@@ -70,7 +70,9 @@ typedef struct SmemSinkSlot
 	pg_atomic_uint32 paused;  /* 1: by an operator */
 	pg_atomic_uint32 news;	  /* Kafka: 1 when a dead letter of either sink is to be told of */
 	pg_atomic_uint32 circuit; /* SmemCircuit */
-	pg_atomic_uint64 retries;
+	pg_atomic_uint64 retries; /* attempts beyond the first */
+	pg_atomic_uint64 deaths;  /* rows that became dead letters */
+	pg_atomic_uint32 counted; /* 1: what was pending when the server started is in the figures */
 	pg_atomic_uint64
 		recorded_high; /* greatest id that was recorded, as delivered or dead; 0: not known */
 } SmemSinkSlot;
@@ -97,6 +99,7 @@ typedef enum SmemSeed
 typedef struct SmemDatabaseSlot
 {
 	Oid				  oid;
+	char			  name[NAMEDATALEN]; /* as the launcher last found it; under SmemShared.lock */
 	SmemDatabaseState state;
 	pid_t			  probe_pid;	  /* -1: registered, not yet running */
 	TimestampTz		  probe_at;		  /* not before */

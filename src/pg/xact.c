@@ -3,14 +3,28 @@
 #include "pg/xact.h"
 
 #include "access/xact.h"
+#include "miscadmin.h"
+#include "pg/owed.h"
 #include "pg/shmem.h"
 #include "utils/memutils.h"
+
+/* With more tenants in one transaction, the rows of the others are counted for nobody. */
+#define TENANTS_MOST 1024
+
+typedef struct Written
+{
+	SmemOwedRef ref;
+	int64_t		rows;
+} Written;
 
 /* Rows written at one depth of savepoints; the stack lives in TopTransactionContext. */
 typedef struct Level
 {
 	int			  depth;
 	int64_t		  rows;
+	Written		 *written; /* by tenants that have a place */
+	int			  nwritten;
+	int			  room;
 	struct Level *outer;
 } Level;
 
@@ -21,21 +35,49 @@ static bool	  refuse_prepare = false;
 static bool	  lever_pulled[SMEM_SINKS];
 static bool	  lever_tries_now[SMEM_SINKS];
 
+static void
+add_written(Level *level, SmemOwedRef ref, int64_t rows)
+{
+	if (ref.key == 0)
+		return;
+	for (int i = level->nwritten - 1; i >= 0; i--)
+	{
+		if (level->written[i].ref.key == ref.key)
+		{
+			level->written[i].rows += rows;
+			return;
+		}
+	}
+	if (level->nwritten == TENANTS_MOST)
+		return;
+	if (level->nwritten == level->room)
+	{
+		level->room = Max(4, level->room * 2);
+		level->written =
+			level->written == NULL
+				? MemoryContextAlloc(TopTransactionContext, sizeof(Written) * level->room)
+				: repalloc(level->written, sizeof(Written) * level->room);
+	}
+	level->written[level->nwritten].ref = ref;
+	level->written[level->nwritten++].rows = rows;
+}
+
 void
-smem_xact_wrote(int64_t rows)
+smem_xact_wrote(SmemStr tenant, int64_t rows)
 {
 	int depth = GetCurrentTransactionNestLevel();
 
 	if (levels == NULL || levels->depth < depth)
 	{
-		Level *level = MemoryContextAlloc(TopTransactionContext, sizeof(Level));
+		Level *level = MemoryContextAllocZero(TopTransactionContext, sizeof(Level));
 
 		level->depth = depth;
-		level->rows = 0;
 		level->outer = levels;
 		levels = level;
 	}
 	levels->rows += rows;
+	if (smem_shared != NULL)
+		add_written(levels, smem_owed_find(MyDatabaseId, tenant, true), rows);
 }
 
 void
@@ -68,35 +110,40 @@ static void
 end_subtransaction(SubXactEvent event, SubTransactionId mySubid, SubTransactionId parentSubid,
 				   void *arg)
 {
-	int		depth = GetCurrentTransactionNestLevel();
-	int64_t rows;
+	int	   depth = GetCurrentTransactionNestLevel();
+	Level *ended = levels;
 
 	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
 		return;
 	if (levels == NULL || levels->depth < depth)
 		return;
-	rows = levels->rows;
 	if (event == SUBXACT_EVENT_COMMIT_SUB &&
 		(levels->outer == NULL || levels->outer->depth < depth - 1))
 	{
 		levels->depth = depth - 1;
 		return;
 	}
-	levels = levels->outer;
-	if (event == SUBXACT_EVENT_COMMIT_SUB)
-		levels->rows += rows;
+	levels = ended->outer;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		return;
+	levels->rows += ended->rows;
+	for (int i = 0; i < ended->nwritten; i++)
+		add_written(levels, ended->written[i].ref, ended->written[i].rows);
 }
 
 /* The rows are visible already: a figure may lag behind a delivery, never a row behind its wake. */
 static void
-tell_workers(int64_t rows)
+tell_workers(const Level *level)
 {
 	SmemDatabaseSlot *db = smem_my_database();
 	uint64			  now = (uint64) GetCurrentTransactionStopTimestamp();
 
 	if (db == NULL)
 		return;
-	pg_atomic_fetch_add_u64(&db->committed, rows);
+	pg_atomic_fetch_add_u64(&db->committed, level->rows);
+	for (int i = 0; i < level->nwritten; i++)
+		smem_owed_committed(level->written[i].ref, (uint64) level->written[i].rows,
+							(TimestampTz) now);
 	for (int sink = 0; sink < SMEM_SINKS; sink++)
 	{
 		uint64 none = 0;
@@ -147,7 +194,7 @@ end_transaction(XactEvent event, void *arg)
 			return;
 		case XACT_EVENT_COMMIT:
 			if (levels != NULL && levels->rows > 0)
-				tell_workers(levels->rows);
+				tell_workers(levels);
 			if (rescan_at_commit && smem_shared != NULL)
 			{
 				pg_atomic_write_u32(&smem_shared->rescan, 1);

@@ -5,15 +5,13 @@
 #ifndef SMEM_PG_XACT_H
 #define SMEM_PG_XACT_H
 
+#include "core/frame.h"
 #include "core/sink.h"
-
-#include <stdbool.h>
-#include <stdint.h>
 
 extern void smem_xact_install(void);
 
-/* The current (sub)transaction has written this many rows more. */
-extern void smem_xact_wrote(int64_t rows);
+/* The current (sub)transaction has written this many rows more of the tenant. */
+extern void smem_xact_wrote(SmemStr tenant, int64_t rows);
 
 /* At commit of this transaction the launcher shall look for databases again. */
 extern void smem_xact_rescan_at_commit(void);

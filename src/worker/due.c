@@ -46,6 +46,8 @@ take_row(SmemOutboxRow *row, void *arg)
 		entry->attempts = state->due[i].attempts;
 		entry->commit_at = state->due[i].commit_at;
 	}
+	if (entry->head && entry->attempts > 1)
+		sh->retries_before++;
 	smem_feed_send(sh, entry, row);
 	return sh->window.bytes < SMEM_WINDOW_BYTES + RETRY_BYTES;
 }
@@ -202,11 +204,12 @@ smem_due_feed(SmemShipper *sh)
 
 	if (sh->delayed > 0)
 	{
-		int woken = smem_park_wake_delayed(sh->sink);
+		char **tenants;
+		int	   woken = smem_park_wake_delayed(sh->sink, &tenants);
 
 		sh->delayed -= woken;
 		sh->parked += woken;
-		pg_atomic_fetch_sub_u64(&sh->slot->done, woken);
+		smem_tally_woken(sh, tenants, woken);
 	}
 	extend_leases(sh, lease);
 	state.ndue = smem_park_due(sh->sink, RETRY_SESSIONS, lease, &state.due);
@@ -239,4 +242,5 @@ smem_due_refresh(SmemShipper *sh)
 	sh->next_due = sh->blank ? 0 : smem_park_next(sh->sink);
 	sh->parked_oldest = smem_park_oldest(sh->sink);
 	sh->park_changed = false;
+	sh->park_uncounted = true;
 }

@@ -28,9 +28,6 @@
 
 #define HEARTBEAT_US ((int64_t) 1000000)
 
-/* How many rows a starting shipper counts one by one before it trusts the difference of ids. */
-#define COUNT_LIMIT "100000"
-
 bool
 smem_feed_socket_full(SmemShipper *sh)
 {
@@ -322,64 +319,11 @@ smem_feed_has_work(SmemShipper *sh)
 		   smem_tenants_have_work(sh, &again);
 }
 
-/* What is not settled behind the position, for the backlog's figure; exact where that is cheap. */
-static int64
-count_pending(SmemPosition *position)
-{
-	static SmemQuery query = {
-		"SELECT count(*) FROM (SELECT 1 FROM somamem.outbox WHERE id > $1 LIMIT " COUNT_LIMIT
-		") AS few",
-		1,
-		{INT8OID}};
-	int64 after = Max(position->from.high, position->after_id);
-	Datum args[1] = {Int64GetDatum(after)};
-	bool  isnull;
-	int64 counted;
-
-	smem_query(&query, args, NULL, 1);
-	counted =
-		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	return counted < strtol(COUNT_LIMIT, NULL, 10) ? counted : Max(counted, smem_last_id() - after);
-}
-
-/* What of a detour's rows lies between its position and the main one's; counted where they are not too far apart. */
-static int64
-count_detour(SmemStream *st, int64 main_after)
-{
-	static SmemQuery query = {
-		"SELECT count(*) FROM somamem.outbox WHERE tenant = $1 AND id > $2 AND id <= $3",
-		3,
-		{TEXTOID, INT8OID, INT8OID}};
-	int64 after = st->nsteps > 0 ? smem_stream_newest(st)->step.read_id : st->from.high;
-	Datum args[3] = {CStringGetTextDatum(st->tenant), Int64GetDatum(after),
-					 Int64GetDatum(main_after)};
-	bool  isnull;
-
-	if (main_after - after > strtol(COUNT_LIMIT, NULL, 10))
-		return main_after - after;
-	smem_query(&query, args, NULL, 1);
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-}
-
-static int64
-count_detours(SmemShipper *sh, SmemPosition *position)
-{
-	int64 n = 0;
-
-	for (int i = 1; i <= SMEM_DETOURS; i++)
-	{
-		if (sh->stream[i].tenant != NULL)
-			n += count_detour(&sh->stream[i], Max(position->from.high, position->after_id));
-	}
-	return n;
-}
-
 void
 smem_feed_start(SmemShipper *sh)
 {
 	MemoryContext outer;
 	SmemPosition  position;
-	int64		  pending;
 
 	if (!smem_begin("reading the position"))
 	{
@@ -406,9 +350,8 @@ smem_feed_start(SmemShipper *sh)
 	sh->recorded_high = (uint64_t) smem_last_id();
 	pg_atomic_write_u64(&sh->slot->recorded_high, sh->recorded_high);
 	smem_control_read(sh);
-	pending = count_pending(&position) + count_detours(sh, &position) + sh->parked;
-	pg_atomic_write_u64(&sh->slot->done, pg_atomic_read_u64(&sh->db->committed) - (uint64) pending);
 	smem_due_refresh(sh);
+	smem_tally_start(sh, &position);
 	/* Also where nobody writes: the tenant may write in another database.  A worker waits for nobody. */
 	if (smem_sink_is_first(sh->sink))
 		smem_quota_seed(false);

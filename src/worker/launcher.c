@@ -153,8 +153,10 @@ note_known(Oid oid, const char *name)
 {
 	SmemDatabaseSlot *db;
 
-	LWLockAcquire(smem_shared->lock, LW_SHARED);
+	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	db = smem_database_find(oid);
+	if (db != NULL)
+		strlcpy(db->name, name, NAMEDATALEN);
 	LWLockRelease(smem_shared->lock);
 	if (db == NULL || nknown == SMEM_MAX_DATABASES)
 		return;

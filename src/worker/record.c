@@ -29,10 +29,20 @@ smem_record_log(SmemRecord *rec, int64_t id, uint64_t owner, TimestampTz at, con
 	appendStringInfoString(&rec->receipts, receipt ? receipt : "null");
 }
 
+static void
+measure(SmemRecord *rec, SmemEnd end, const SmemEntry *entry)
+{
+	int64 took = Max(0, entry->at - entry->commit_at);
+
+	smem_counts_add(&rec->persisted[end],
+					(uint64) (took + SMEM_PERSISTENCE_UNIT_US - 1) / SMEM_PERSISTENCE_UNIT_US, 1);
+}
+
 void
 smem_record_delivered(SmemRecord *rec, SmemEntry *entry)
 {
 	smem_record_log(rec, entry->id, entry->owner, entry->at, entry->receipt);
+	measure(rec, SMEM_END_DELIVERED, entry);
 	rec->page.bytes += entry->bytes;
 	if (rec->page.oldest_commit_at == 0 || entry->commit_at < rec->page.oldest_commit_at)
 		rec->page.oldest_commit_at = entry->commit_at;
@@ -49,6 +59,7 @@ add_dead(SmemRecord *rec, SmemEntry *entry, int attempts)
 	dead->class = entry->class ? entry->class : "refused";
 	dead->reason = entry->reason ? entry->reason : "";
 	dead->attempts = attempts;
+	measure(rec, SMEM_END_DEAD, entry);
 }
 
 static void
@@ -82,6 +93,7 @@ static void
 leave(SmemRecord *rec, SmemEntry *entry)
 {
 	rec->done++;
+	rec->left[rec->nleft++] = entry;
 	if (!entry->retry)
 		return;
 	rec->unpark[rec->nunpark++] = entry->id;
@@ -156,6 +168,7 @@ smem_record_take(SmemShipper *sh, SmemRecord *rec, SmemEntry *entry)
 			add_parked(rec, entry, "delayed", 0, entry->at);
 			rec->new_delayed++;
 			rec->done++;
+			rec->left[rec->nleft++] = entry;
 			break;
 	}
 }
@@ -174,6 +187,7 @@ smem_record_init(SmemRecord *rec, int n)
 {
 	memset(rec, 0, sizeof(*rec));
 	rec->entries = palloc(sizeof(SmemEntry *) * n);
+	rec->left = palloc(sizeof(SmemEntry *) * n);
 	rec->page.ids = palloc(sizeof(int64_t) * n);
 	rec->page.owners = palloc(sizeof(int64_t) * n);
 	rec->page.delivered_at = palloc(sizeof(TimestampTz) * n);

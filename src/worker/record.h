@@ -8,8 +8,9 @@
 
 #include "lib/stringinfo.h"
 #include "outbox/park.h"
+#include "pg/meter.h"
 
-typedef struct SmemRecord
+struct SmemRecord
 {
 	int			   settled[SMEM_DETOURS + 1]; /* rows of each stream, from its first */
 	SmemEntry	 **entries;
@@ -41,8 +42,11 @@ typedef struct SmemRecord
 	int			   new_parked; /* change of the figures */
 	int			   new_delayed;
 	int			   done;
+	SmemEntry	 **left; /* of entries, those that need nothing more, for a while at least */
+	int			   nleft;
+	SmemCounts	   persisted[SMEM_ENDS]; /* how long they took */
 	TimestampTz	   last_success;
-} SmemRecord;
+};
 
 /* Makes room for n entries, in the current context. */
 extern void smem_record_init(SmemRecord *rec, int n);

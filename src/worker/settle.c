@@ -32,7 +32,8 @@ take_state(SmemShipper *sh, SmemReader *rd)
 	sh->in_flight = state.in_flight;
 	sh->courier_paused = state.paused;
 	pg_atomic_write_u32(&sh->slot->circuit, state.circuit);
-	pg_atomic_write_u64(&sh->slot->retries, state.retries);
+	pg_atomic_write_u64(&sh->slot->retries, sh->retries_before + state.retries);
+	smem_tally_state(sh, &state);
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	if (smem_str_present(state.last_error))
 	{
@@ -238,6 +239,7 @@ write_had(SmemShipper *sh, SmemRecord *rec)
 	}
 	nparked = smem_park_delivered(sh->sink, sh->had, sh->nhad, &parked);
 	rec->done += nparked;
+	rec->new_parked -= nparked;
 	for (int i = 0; i < sh->nhad; i++)
 	{
 		bool was_parked = false;
@@ -353,6 +355,7 @@ announce(SmemShipper *sh, int ndead)
 	SmemSinkSlot *kafka = &sh->db->sink[SMEM_SINK_KAFKA];
 
 	pg_atomic_fetch_add_u32(&sh->slot->dead, ndead);
+	pg_atomic_fetch_add_u64(&sh->slot->deaths, ndead);
 	if (ndead == 0)
 		return;
 	pg_atomic_write_u32(&kafka->news, 1);
@@ -366,6 +369,7 @@ publish(SmemShipper *sh, SmemRecord *rec)
 	smem_tenants_forget(sh);
 	publish_ahead(sh, rec);
 	publish_streams(sh, rec);
+	smem_tally_record(sh, rec);
 	remove_entries(sh, rec);
 	/* What was read of them is parked; what was not stays in the outbox. */
 	for (int i = 0; i < rec->nheld; i++)

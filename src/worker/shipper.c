@@ -50,6 +50,7 @@ stop_courier(SmemShipper *sh)
 	smem_link_close(&sh->link);
 	if (sh->exact)
 		sh->ready = false;
+	sh->retries_before = pg_atomic_read_u64(&sh->slot->retries);
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	sh->slot->courier_pid = 0;
 	LWLockRelease(smem_shared->lock);
@@ -115,6 +116,7 @@ lose_courier(SmemShipper *sh, const char *why)
 	sh->courier_retry_at = sh->now + smem_retry_delay(&retry, (uint32_t) sh->courier_failures,
 													  pg_prng_uint64(&pg_global_prng_state));
 	sh->courier_failures++;
+	smem_tally_lost(sh);
 	set_error(sh, why);
 	pg_atomic_write_u32(&sh->slot->circuit, SMEM_CIRCUIT_OPEN);
 }
@@ -211,7 +213,7 @@ oldest_of(SmemShipper *sh, SmemStream *st, TimestampTz oldest)
 }
 
 /* The oldest commit that this sink has not acknowledged. */
-static void
+static TimestampTz
 publish_oldest(SmemShipper *sh)
 {
 	TimestampTz oldest = sh->parked_oldest;
@@ -227,19 +229,7 @@ publish_oldest(SmemShipper *sh)
 		pg_atomic_compare_exchange_u64(&sh->slot->unseen_since, &sh->seen_since, 0);
 	sh->seen_since = 0;
 	pg_atomic_write_u64(&sh->slot->beat, (uint64) sh->now);
-}
-
-/* With nothing left to ship the backlog is nil, whatever rollbacks and prepared transactions did to the count. */
-static void
-correct_backlog(SmemShipper *sh)
-{
-	static uint64 seen = 0;
-	uint64		  committed = pg_atomic_read_u64(&sh->db->committed);
-
-	if (sh->window.rows == 0 && smem_main_stream(sh)->nsteps == 0 && smem_tenants_none(sh) &&
-		sh->parked == 0 && committed == seen && pg_atomic_read_u32(&sh->slot->woken) == 0)
-		pg_atomic_write_u64(&sh->slot->done, committed);
-	seen = committed;
+	return oldest;
 }
 
 static void
@@ -250,7 +240,6 @@ maintain(SmemShipper *sh)
 	if (sh->now - sh->last_maintained < interval)
 		return;
 	sh->last_maintained = sh->now;
-	correct_backlog(sh);
 	if (smem_main_stream(sh)->moved && smem_ring_waits())
 		smem_settle_record(sh, true);
 	if (!smem_sink_is_first(sh->sink))
@@ -361,6 +350,7 @@ take_turn(SmemShipper *sh)
 	CHECK_FOR_INTERRUPTS();
 	reload(sh);
 	(void) smem_clock_take(sh);
+	smem_tally_begin(sh);
 	smem_control_check(sh);
 	serve_courier(sh);
 	smem_settle_record(sh, false);
@@ -371,9 +361,9 @@ take_turn(SmemShipper *sh)
 	smem_feed(sh);
 	maintain(sh);
 	MemoryContextSwitchTo(sh->turn);
-	publish_oldest(sh);
 	if (sh->link.fd >= 0 && !smem_link_send(&sh->link))
 		lose_courier(sh, "ended unexpectedly");
+	smem_tally_end(sh, publish_oldest(sh));
 }
 
 static void
@@ -449,6 +439,7 @@ smem_shipper_main(Datum arg)
 	sh->context = AllocSetContextCreate(TopMemoryContext, "somamem worker", ALLOCSET_DEFAULT_SIZES);
 	sh->turn = AllocSetContextCreate(sh->context, "somamem turn", ALLOCSET_DEFAULT_SIZES);
 	smem_window_init(&sh->window, sh->context);
+	sh->retries_before = pg_atomic_read_u64(&sh->slot->retries);
 	(void) smem_clock_take(sh);
 	sh->last_record = sh->now;
 	sh->hasten = true;

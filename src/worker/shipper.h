@@ -17,6 +17,8 @@
 #include "utils/hsearch.h"
 #include "worker/stream.h"
 
+typedef struct SmemTally SmemTally;
+
 typedef struct SmemShipper
 {
 	SmemSink		  sink;
@@ -45,6 +47,11 @@ typedef struct SmemShipper
 	double		rate;	   /* rows a second that became visible lately */
 	TimestampTz paced_at;  /* when that was reckoned */
 	TimestampTz last_maintained;
+
+	/* figures */
+	SmemTally *tally;
+	uint64_t   retries_before; /* those of earlier couriers, and of rows that were parked */
+	bool	   park_uncounted; /* the parking place has changed since its tenants were counted */
 
 	/* parking place */
 	int64_t		parked; /* rows that block their sessions */
@@ -87,6 +94,26 @@ typedef struct SmemShipper
 } SmemShipper;
 
 extern PGDLLEXPORT void smem_shipper_main(Datum arg);
+
+/* tally.c: the figures that others see. */
+typedef struct SmemRecord SmemRecord;
+
+/* In a transaction: counts what is pending, from the position on. */
+extern void smem_tally_start(SmemShipper *sh, const SmemPosition *position);
+
+/* A turn begins and ends; of the time between is known what the worker itself takes for its rows. */
+extern void smem_tally_begin(SmemShipper *sh);
+extern void smem_tally_end(SmemShipper *sh, TimestampTz oldest);
+
+/* The record is committed, and its entries are still there. */
+extern void smem_tally_record(SmemShipper *sh, const SmemRecord *rec);
+
+/* Delayed rows of these tenants have joined their sessions. */
+extern void smem_tally_woken(SmemShipper *sh, char **tenants, int n);
+
+/* The courier has said how the sink does; the courier is lost. */
+extern void smem_tally_state(SmemShipper *sh, const SmemSinkState *state);
+extern void smem_tally_lost(SmemShipper *sh);
 
 static inline SmemStream *
 smem_main_stream(SmemShipper *sh)

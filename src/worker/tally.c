@@ -1,0 +1,473 @@
+/*
+ * The figures of a shipper that others see: what is pending, tenant by tenant,
+ * how long rows take, and outages.
+ *
+ * What sessions count at their commits and the shipper at its records is right
+ * but for what neither sees: prepared transactions, rows that were erased, a
+ * restart.  So the shipper compares the figures with what it knows, once a
+ * second, whenever it has read all that there is.  A row between a commit and
+ * the next look makes the two differ for a moment: only a difference that
+ * stays is put right.
+ */
+#include "postgres.h"
+
+#include "worker/record.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "outbox/park.h"
+#include "pg/owed.h"
+#include "pg/query.h"
+#include "pg/ticks.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* How many rows a starting shipper counts one by one before it trusts the difference of ids. */
+#define COUNT_LIMIT "100000"
+
+#define TALLY_US ((int64) 1000000)
+
+/* Counting what is parked may take a twentieth of the time. */
+#define PARKED_SHARE 20
+
+/* A difference that so many looks in a row have seen is one. */
+#define DRIFT_LOOKS 3
+
+typedef struct Drift
+{
+	int64 low;
+	int64 high;
+	int	  looks;
+} Drift;
+
+struct SmemTally
+{
+	SmemMeter	 *meter;
+	int64		  turn_began; /* ticks */
+	int64		  busy_us;	  /* of this worker, for rows that are not recorded yet */
+	int64		  tallied_at; /* ticks */
+	bool		  well;		  /* the sink does what it is asked to, as its courier says */
+	Drift		  drift;
+	Drift		 *drift_of; /* by place of the tenant */
+	MemoryContext parked_context;
+	HTAB		 *parked;	  /* Held, of the parking place; NULL: nothing is parked */
+	int64		  parked_due; /* ticks; not counted before */
+};
+
+/* What the shipper holds of a tenant. */
+typedef struct Held
+{
+	char		name[260]; /* hash key */
+	int64		rows;
+	TimestampTz oldest; /* 0: none of them waits for the sink */
+} Held;
+
+static HTAB *
+make_held(MemoryContext context)
+{
+	HASHCTL info = {
+		.keysize = sizeof(((Held *) 0)->name), .entrysize = sizeof(Held), .hcxt = context};
+
+	return hash_create("somamem held", 256, &info, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+static void
+hold(HTAB *held, const char *tenant, int64 rows, TimestampTz oldest)
+{
+	bool  found;
+	Held *one = hash_search(held, tenant, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		one->rows = 0;
+		one->oldest = 0;
+	}
+	one->rows += rows;
+	if (oldest != 0 && (one->oldest == 0 || oldest < one->oldest))
+		one->oldest = oldest;
+}
+
+static SmemOwedRef
+find_owed(const char *tenant, bool create)
+{
+	return smem_owed_find(MyDatabaseId, smem_str(tenant), create);
+}
+
+/* --- at the start ----------------------------------------------------------- */
+
+/* What is not settled behind the position, by tenant; exact where that is cheap.  Returns how much it is. */
+static int64
+count_outbox(HTAB *held, const SmemPosition *position)
+{
+	static SmemQuery query = {
+		"SELECT tenant, count(*) FROM (SELECT tenant FROM somamem.outbox WHERE id > $1"
+		" LIMIT " COUNT_LIMIT ") AS few GROUP BY tenant",
+		1,
+		{INT8OID}};
+	int64  after = Max(position->from.high, position->after_id);
+	Datum  args[1] = {Int64GetDatum(after)};
+	uint64 n = smem_query(&query, args, NULL, 0);
+	int64  counted = 0;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		bool	  isnull;
+		int64	  rows = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
+
+		hold(held, SPI_getvalue(tuple, SPI_tuptable->tupdesc, 1), rows, 0);
+		counted += rows;
+	}
+	return counted < strtol(COUNT_LIMIT, NULL, 10) ? counted : Max(counted, smem_last_id() - after);
+}
+
+/* What of a detour's rows lies between its position and the main one's; counted where they are not too far apart. */
+static int64
+count_detour(SmemStream *st, int64 main_after)
+{
+	static SmemQuery query = {
+		"SELECT count(*) FROM somamem.outbox WHERE tenant = $1 AND id > $2 AND id <= $3",
+		3,
+		{TEXTOID, INT8OID, INT8OID}};
+	int64 after = st->nsteps > 0 ? smem_stream_newest(st)->step.read_id : st->from.high;
+	Datum args[3] = {CStringGetTextDatum(st->tenant), Int64GetDatum(after),
+					 Int64GetDatum(main_after)};
+	bool  isnull;
+
+	if (main_after - after > strtol(COUNT_LIMIT, NULL, 10))
+		return main_after - after;
+	smem_query(&query, args, NULL, 1);
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+static int64
+count_detours(SmemShipper *sh, HTAB *held, const SmemPosition *position)
+{
+	int64 n = 0;
+
+	for (int i = 1; i <= SMEM_DETOURS; i++)
+	{
+		int64 rows;
+
+		if (sh->stream[i].tenant == NULL)
+			continue;
+		rows = count_detour(&sh->stream[i], Max(position->from.high, position->after_id));
+		hold(held, sh->stream[i].tenant, rows, 0);
+		n += rows;
+	}
+	return n;
+}
+
+static int64
+count_parked(SmemShipper *sh, HTAB *held)
+{
+	SmemParkedTenant *tenants;
+	int				  n = smem_park_tenants(sh->sink, &tenants);
+	int64			  rows = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		hold(held, tenants[i].tenant, tenants[i].rows, tenants[i].oldest);
+		rows += tenants[i].rows;
+	}
+	return rows;
+}
+
+/* Nothing is owed to anybody, but for what is held. */
+static void
+set_owed(SmemShipper *sh, HTAB *held)
+{
+	HASH_SEQ_STATUS scan;
+	Held		   *one;
+	TimestampTz		oldest;
+
+	hash_seq_init(&scan, held);
+	while ((one = hash_seq_search(&scan)) != NULL)
+		(void) find_owed(one->name, true);
+	for (int i = 0; i < smem_owed_places(); i++)
+	{
+		char	  name[SMEM_OWED_NAME + 1];
+		SmemOwed *owed = smem_owed_at(i, MyDatabaseId, name);
+
+		if (owed == NULL)
+			continue;
+		one = hash_search(held, name, HASH_FIND, NULL);
+		smem_owed_correct(owed, sh->sink,
+						  (one != NULL ? one->rows : 0) - smem_owed_rows(owed, sh->sink, &oldest));
+		smem_owed_publish(owed, sh->sink, one != NULL ? one->oldest : 0, sh->now);
+	}
+}
+
+void
+smem_tally_start(SmemShipper *sh, const SmemPosition *position)
+{
+	MemoryContext outer = MemoryContextSwitchTo(sh->context);
+	SmemTally	 *tally = palloc0(sizeof(SmemTally));
+	HTAB		 *held;
+	int64		  pending;
+
+	sh->tally = tally;
+	tally->meter = smem_meter(sh->db, sh->sink);
+	tally->drift_of = palloc0(sizeof(Drift) * smem_owed_places());
+	tally->parked_context =
+		AllocSetContextCreate(sh->context, "somamem parked tenants", ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(outer);
+	held = make_held(CurrentMemoryContext);
+	pending = count_outbox(held, position) + count_detours(sh, held, position);
+	pending += count_parked(sh, held);
+	pg_atomic_write_u64(&sh->slot->done, pg_atomic_read_u64(&sh->db->committed) - (uint64) pending);
+	set_owed(sh, held);
+	sh->park_uncounted = true;
+	pg_atomic_write_u32(&sh->slot->counted, 1);
+}
+
+/* --- once a second ------------------------------------------------------------ */
+
+/* Takes one look at a difference; what of it is to be put right, or 0. */
+static int64
+take_drift(Drift *drift, int64 value)
+{
+	int64 stays;
+
+	drift->low = drift->looks == 0 ? value : Min(drift->low, value);
+	drift->high = drift->looks == 0 ? value : Max(drift->high, value);
+	if (++drift->looks < DRIFT_LOOKS)
+		return 0;
+	stays = drift->low > 0 ? drift->low : Min(drift->high, 0);
+	drift->looks = 0;
+	return stays;
+}
+
+/* Whether everything that was committed up to the last look is in the window, or parked. */
+static bool
+has_read_all(SmemShipper *sh)
+{
+	return !smem_stream_unread(smem_main_stream(sh)) && smem_tenants_none(sh) &&
+		   sh->gate == InvalidXLogRecPtr && pg_atomic_read_u32(&sh->slot->woken) == 0;
+}
+
+static void
+hold_streams(SmemShipper *sh, HTAB *held)
+{
+	for (int i = 0; i <= SMEM_DETOURS; i++)
+	{
+		dlist_iter iter;
+
+		dlist_foreach (iter, &sh->window.list[i])
+		{
+			SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
+
+			hold(held, smem_entry_tenant(entry), 1,
+				 entry->kind != SMEM_OUTCOME_DELAYED ? entry->commit_at : 0);
+		}
+	}
+}
+
+static void
+hold_parked(SmemTally *tally, HTAB *held)
+{
+	HASH_SEQ_STATUS scan;
+	Held		   *one;
+
+	if (tally->parked == NULL)
+		return;
+	hash_seq_init(&scan, tally->parked);
+	while ((one = hash_seq_search(&scan)) != NULL)
+		hold(held, one->name, one->rows, one->oldest);
+}
+
+/* Commits of what the main stream reads next are not older than this; 0: not known. */
+static TimestampTz
+head_time(SmemShipper *sh)
+{
+	dlist_head *list = &sh->window.list[SMEM_LIST_MAIN];
+
+	if (!smem_tenants_none(sh) || dlist_is_empty(list))
+		return 0;
+	return dlist_container(SmemEntry, node, dlist_tail_node(list))->commit_at;
+}
+
+static void
+tally_tenant(SmemShipper *sh, int place, HTAB *held, bool compare, TimestampTz head)
+{
+	char		name[SMEM_OWED_NAME + 1];
+	SmemOwed   *owed = smem_owed_at(place, MyDatabaseId, name);
+	Held	   *one;
+	int64		rows;
+	TimestampTz oldest;
+
+	if (owed == NULL)
+		return;
+	one = hash_search(held, name, HASH_FIND, NULL);
+	rows = smem_owed_rows(owed, sh->sink, &oldest);
+	if (compare)
+		smem_owed_correct(
+			owed, sh->sink,
+			-take_drift(&sh->tally->drift_of[place], rows - (one != NULL ? one->rows : 0)));
+	smem_owed_publish(owed, sh->sink, one != NULL ? one->oldest : 0, head);
+}
+
+/* Tenants without a place may get one now. */
+static void
+find_places(HTAB *held)
+{
+	HASH_SEQ_STATUS scan;
+	Held		   *one;
+
+	hash_seq_init(&scan, held);
+	while ((one = hash_seq_search(&scan)) != NULL)
+		(void) find_owed(one->name, true);
+}
+
+static void
+tally_tenants(SmemShipper *sh, bool compare)
+{
+	HTAB	   *held = make_held(CurrentMemoryContext);
+	TimestampTz head = head_time(sh);
+
+	hold_streams(sh, held);
+	hold_parked(sh->tally, held);
+	find_places(held);
+	for (int i = 0; i < smem_owed_places(); i++)
+		tally_tenant(sh, i, held, compare, head);
+}
+
+static void
+tally_all(SmemShipper *sh)
+{
+	int64 pending =
+		(int64) (pg_atomic_read_u64(&sh->db->committed) - pg_atomic_read_u64(&sh->slot->done));
+	int64 known = smem_window_streams(&sh->window) + sh->parked;
+
+	pg_atomic_fetch_add_u64(&sh->slot->done, take_drift(&sh->tally->drift, pending - known));
+}
+
+/* Counts the tenants of the parking place anew, where it has changed. */
+static void
+refresh_parked(SmemShipper *sh, int64 ticks)
+{
+	SmemTally *tally = sh->tally;
+
+	if (!sh->park_uncounted || ticks < tally->parked_due)
+		return;
+	tally->parked = NULL;
+	MemoryContextReset(tally->parked_context);
+	sh->park_uncounted = false;
+	if (sh->parked == 0)
+		return;
+	if (!smem_begin("counting what is parked"))
+	{
+		sh->exists = false;
+		return;
+	}
+	tally->parked = make_held(tally->parked_context);
+	(void) count_parked(sh, tally->parked);
+	smem_commit();
+	MemoryContextSwitchTo(sh->turn);
+	tally->parked_due = ticks + (smem_ticks_us() - ticks) * PARKED_SHARE;
+}
+
+/* With the parking place as it is counted, what is held is known. */
+static void
+tally_second(SmemShipper *sh, int64 ticks)
+{
+	SmemTally *tally = sh->tally;
+	bool	   compare;
+
+	if (ticks - tally->tallied_at < TALLY_US)
+		return;
+	tally->tallied_at = ticks;
+	refresh_parked(sh, ticks);
+	compare = has_read_all(sh);
+	if (compare)
+		tally_all(sh);
+	tally_tenants(sh, compare && !sh->park_uncounted && !sh->park_changed);
+}
+
+/* --- as it goes ----------------------------------------------------------------- */
+
+void
+smem_tally_begin(SmemShipper *sh)
+{
+	sh->tally->turn_began = smem_ticks_us();
+}
+
+void
+smem_tally_end(SmemShipper *sh, TimestampTz oldest)
+{
+	SmemTally *tally = sh->tally;
+	int64	   ticks = smem_ticks_us();
+
+	if (!sh->exists)
+		return;
+	/* A turn that found nothing to do was for no row. */
+	tally->busy_us = sh->window.rows == 0 ? 0 : tally->busy_us + ticks - tally->turn_began;
+	tally_second(sh, ticks);
+	smem_meter_judge(tally->meter, oldest == 0 ? 0.0 : (double) (sh->now - oldest) / 1000000.0,
+					 sh->now);
+	if (tally->well && sh->link.fd >= 0)
+		smem_outage_over(&tally->meter->outage, (SmemComponent) sh->sink, sh->now, oldest);
+}
+
+static void
+measure_batch(SmemShipper *sh, const SmemRecord *rec)
+{
+	SmemTally *tally = sh->tally;
+	int64	   ticks = smem_ticks_us();
+	int64	   rows = rec->page.rows + rec->ndead;
+	SmemCounts counts = {0};
+
+	if (rows == 0)
+		return;
+	smem_counts_add(&counts, (uint64) (tally->busy_us + ticks - tally->turn_began), 1);
+	smem_cumulative_add(&tally->meter->processing, &counts);
+	memset(&counts, 0, sizeof(counts));
+	smem_counts_add(&counts, (uint64) rows * SMEM_ROWS_PER_UNIT, 1);
+	smem_cumulative_add(&tally->meter->batch, &counts);
+	tally->busy_us = 0;
+	tally->turn_began = ticks;
+}
+
+void
+smem_tally_record(SmemShipper *sh, const SmemRecord *rec)
+{
+	for (int i = 0, n; i < rec->nleft; i += n)
+	{
+		SmemTenantRows *tenant = rec->left[i]->of_tenant;
+
+		for (n = 1; i + n < rec->nleft && rec->left[i + n]->of_tenant == tenant; n++)
+			;
+		smem_owed_done(find_owed(tenant->name, false), sh->sink, n);
+	}
+	for (int end = 0; end < SMEM_ENDS; end++)
+		smem_meter_persisted(sh->tally->meter, end, &rec->persisted[end], sh->now);
+	measure_batch(sh, rec);
+}
+
+void
+smem_tally_woken(SmemShipper *sh, char **tenants, int n)
+{
+	pg_atomic_fetch_sub_u64(&sh->slot->done, n);
+	for (int i = 0; i < n; i++)
+		smem_owed_done(find_owed(tenants[i], true), sh->sink, -1);
+}
+
+void
+smem_tally_state(SmemShipper *sh, const SmemSinkState *state)
+{
+	bool broken = state->circuit != SMEM_CIRCUIT_CLOSED;
+
+	sh->tally->well = !broken && state->failures == 0;
+	if (!sh->tally->well)
+		smem_outage_seen(&sh->tally->meter->outage, (SmemComponent) sh->sink,
+						 SMEM_OUTAGE_CIRCUIT_OPEN, sh->now, broken);
+}
+
+void
+smem_tally_lost(SmemShipper *sh)
+{
+	sh->tally->well = false;
+	smem_outage_seen(&sh->tally->meter->outage, (SmemComponent) sh->sink, SMEM_OUTAGE_COURIER_LOST,
+					 sh->now, true);
+}

@@ -71,7 +71,7 @@ CREATE VIEW somamem.outbox_status WITH (security_barrier) AS
 COMMENT ON VIEW somamem.outbox_status IS
 	'backlog of each enabled sink of this database; to a role that is bound to a tenant, parked and dead of that tenant, and null for all else, which is known of all tenants together';
 COMMENT ON COLUMN somamem.outbox_status.sink IS 'name of the sink';
-COMMENT ON COLUMN somamem.outbox_status.pending IS 'committed rows that the sink has not acknowledged, parked ones included';
+COMMENT ON COLUMN somamem.outbox_status.pending IS 'committed rows that the sink has not acknowledged, parked ones included; null until its worker has counted them';
 COMMENT ON COLUMN somamem.outbox_status.parked IS 'rows that wait for a retry, or behind one';
 COMMENT ON COLUMN somamem.outbox_status.dead IS 'dead letters';
 COMMENT ON COLUMN somamem.outbox_status.oldest_pending_at IS 'commit of the oldest row that is not acknowledged, null when there is none';
@@ -92,6 +92,75 @@ COMMENT ON COLUMN somamem.workers.last_error IS 'the sink''s last failure, null 
 COMMENT ON COLUMN somamem.workers.last_success_at IS 'last acknowledged delivery since the server started';
 COMMENT ON COLUMN somamem.workers.courier_pid IS 'process id of the child program that speaks to the sink';
 COMMENT ON COLUMN somamem.workers.started_at IS 'start of the process';
+
+/*
+ * Purpose: what each tenant of this database waits for, from shared memory.
+ * Returns: one row per enabled sink and tenant that is counted by itself, one for the others ("other") where any of
+ *   theirs wait; to a role bound to a tenant, its own.
+ * Raises: 55000 when the library is not preloaded.
+ */
+CREATE FUNCTION somamem._tenant_lag(
+	OUT tenant text,
+	OUT sink text,
+	OUT pending bigint,
+	OUT oldest_pending_at timestamptz,
+	OUT lag_seconds double precision)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 100
+AS 'MODULE_PATHNAME', 'somamem_tenant_lag';
+
+COMMENT ON FUNCTION somamem._tenant_lag() IS 'backlog of each tenant at each enabled sink, from shared memory';
+
+/*
+ * Purpose: how long deliveries of this database took lately, from shared memory.
+ * Returns: one row per enabled sink and window; none for a role bound to a tenant.
+ * Raises: 55000 when the library is not preloaded.
+ */
+CREATE FUNCTION somamem._sla(
+	OUT sink text,
+	OUT "window" text,
+	OUT deliveries bigint,
+	OUT p50_ms double precision,
+	OUT p95_ms double precision,
+	OUT p99_ms double precision,
+	OUT target_p50_ms double precision,
+	OUT target_p95_ms double precision,
+	OUT met boolean)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 6
+AS 'MODULE_PATHNAME', 'somamem_sla';
+
+COMMENT ON FUNCTION somamem._sla() IS 'time from commit to acknowledgement over the last minute, five minutes and hour, from shared memory';
+
+CREATE VIEW somamem.tenant_lag WITH (security_barrier) AS
+	SELECT t.tenant, t.sink, t.pending, t.oldest_pending_at, t.lag_seconds
+	FROM somamem._tenant_lag() AS t;
+
+COMMENT ON VIEW somamem.tenant_lag IS
+	'backlog of each tenant at each enabled sink of this database; to a role that is bound to a tenant, its own';
+COMMENT ON COLUMN somamem.tenant_lag.tenant IS 'tenant; other: those beyond somamem.metrics_tenants together';
+COMMENT ON COLUMN somamem.tenant_lag.sink IS 'name of the sink';
+COMMENT ON COLUMN somamem.tenant_lag.pending IS 'committed rows of the tenant that the sink has not acknowledged';
+COMMENT ON COLUMN somamem.tenant_lag.oldest_pending_at IS
+	'commit of the oldest of them, or a moment before it while it is not read yet; null when there is none';
+COMMENT ON COLUMN somamem.tenant_lag.lag_seconds IS 'age of that moment, 0 when there is none';
+
+CREATE VIEW somamem.sla WITH (security_barrier) AS
+	SELECT s.sink, s."window", s.deliveries, s.p50_ms, s.p95_ms, s.p99_ms, s.target_p50_ms, s.target_p95_ms, s.met
+	FROM somamem._sla() AS s;
+
+COMMENT ON VIEW somamem.sla IS
+	'time from commit to acknowledgement, since the server started at the most; empty for a role that is bound to a tenant';
+COMMENT ON COLUMN somamem.sla.sink IS 'name of the sink';
+COMMENT ON COLUMN somamem.sla."window" IS 'time that it is about, up to now: 1 min, 5 min or 1 h';
+COMMENT ON COLUMN somamem.sla.deliveries IS 'rows that the sink acknowledged in that time';
+COMMENT ON COLUMN somamem.sla.p50_ms IS 'milliseconds that half of them took at the most, right to a tenth; null without any';
+COMMENT ON COLUMN somamem.sla.p95_ms IS 'milliseconds that 95 of 100 of them took at the most; null without any';
+COMMENT ON COLUMN somamem.sla.p99_ms IS 'milliseconds that 99 of 100 of them took at the most; null without any';
+COMMENT ON COLUMN somamem.sla.target_p50_ms IS 'somamem.sla_p50 in milliseconds';
+COMMENT ON COLUMN somamem.sla.target_p95_ms IS 'somamem.sla_p95 in milliseconds';
+COMMENT ON COLUMN somamem.sla.met IS
+	'whether both targets are met; without deliveries false where a row has waited for longer than the second, else null';
 
 /*
  * Who may not see a row may not be told of it by estimates of EXPLAIN either:

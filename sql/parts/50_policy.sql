@@ -73,8 +73,8 @@ COMMENT ON COLUMN somamem.policy_stats.resource IS 'resource of the rule, any wh
 COMMENT ON COLUMN somamem.policy_stats.decision IS 'allow, deny, or error where the engine did not decide, which refuses, too';
 COMMENT ON COLUMN somamem.policy_stats.engine IS 'builtin or opa';
 COMMENT ON COLUMN somamem.policy_stats.count IS 'decisions; each element of a batch is one';
-COMMENT ON COLUMN somamem.policy_stats.p50_ms IS 'median of their time in milliseconds, right to a fifth';
-COMMENT ON COLUMN somamem.policy_stats.p99_ms IS '99th percentile of their time in milliseconds, right to a fifth';
+COMMENT ON COLUMN somamem.policy_stats.p50_ms IS 'median of their time in milliseconds, right to a tenth';
+COMMENT ON COLUMN somamem.policy_stats.p99_ms IS '99th percentile of their time in milliseconds, right to a tenth';
 
 CREATE VIEW somamem.decision_log WITH (security_barrier) AS
 	SELECT l.refused_at, l.action, l.resource, l.tenant, l.role, l.reason, l.engine, l.dry_run

@@ -30,6 +30,8 @@ GRANT EXECUTE ON FUNCTION
 GRANT SELECT ON
 	somamem.outbox_status,
 	somamem.workers,
+	somamem.tenant_lag,
+	somamem.sla,
 	somamem.dead_letters,
 	somamem.policy_stats,
 	somamem.decision_log
@@ -40,6 +42,8 @@ GRANT EXECUTE ON FUNCTION
 	somamem._bound_tenant(),
 	somamem._sink_figures(),
 	somamem._workers(),
+	somamem._tenant_lag(),
+	somamem._sla(),
 	somamem._policy_stats(),
 	somamem._decision_log()
 	TO somamem_reader, somamem_admin;

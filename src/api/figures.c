@@ -42,12 +42,14 @@ somamem_sink_figures(PG_FUNCTION_ARGS)
 			continue;
 		if (db != NULL)
 			smem_figures_read(db, sink, now, &fig);
+		nulls[1] |= !fig.counted;
+		nulls[5] |= !fig.counted;
 		values[0] = CStringGetTextDatum(smem_sink_name(sink));
 		values[1] = Int64GetDatum(fig.pending);
 		values[2] = Int64GetDatum(fig.parked);
 		values[3] = Int64GetDatum(fig.dead);
 		values[4] = TimestampTzGetDatum(fig.oldest_pending_at);
-		nulls[4] |= fig.oldest_pending_at == 0;
+		nulls[4] |= fig.oldest_pending_at == 0 || !fig.counted;
 		values[5] = Float8GetDatum(fig.lag_seconds);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}

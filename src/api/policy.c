@@ -70,9 +70,9 @@ somamem_policy_stats(PG_FUNCTION_ARGS)
 		values[1] = CStringGetTextDatum(smem_policy_row_resource(line.row));
 		values[2] = CStringGetTextDatum(smem_decided_name(line.decided));
 		values[3] = CStringGetTextDatum(smem_engine_name(line.engine));
-		values[4] = Int64GetDatum((int64) line.count);
-		values[5] = Float8GetDatum(line.p50_ms);
-		values[6] = Float8GetDatum(line.p99_ms);
+		values[4] = Int64GetDatum((int64) line.times.n);
+		values[5] = Float8GetDatum(smem_decisions_ms(&line, 0.50));
+		values[6] = Float8GetDatum(smem_decisions_ms(&line, 0.99));
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;

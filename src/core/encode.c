@@ -129,3 +129,29 @@ smem_clean_text(char *text)
 			*text = '?';
 	}
 }
+
+/* No overlong form, no surrogate, nothing above U+10FFFF. */
+size_t
+smem_utf8_length(const char *text, size_t len)
+{
+	const unsigned char *p = (const unsigned char *) text;
+	size_t				 n;
+
+	if (len == 0)
+		return 0;
+	n = p[0] >= 0xC2 && p[0] <= 0xDF   ? 2
+		: p[0] >= 0xE0 && p[0] <= 0xEF ? 3
+		: p[0] >= 0xF0 && p[0] <= 0xF4 ? 4
+									   : 0;
+	if (len < n)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+	{
+		if ((p[i] & 0xC0) != 0x80)
+			return 0;
+	}
+	if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) ||
+		(p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F))
+		return 0;
+	return n;
+}

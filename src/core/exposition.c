@@ -1,8 +1,9 @@
 #include "core/exposition.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "core/encode.h"
 
 void
 smem_expose_family(SmemExposition *ex, const char *name, SmemMetricType type, const char *help)
@@ -20,24 +21,47 @@ smem_expose_family(SmemExposition *ex, const char *name, SmemMetricType type, co
 	smem_buf_printf(ex->out, " %s\n", types[type]);
 }
 
+static const char *
+find_escape(char c)
+{
+	switch (c)
+	{
+		case '\\':
+			return "\\\\";
+		case '"':
+			return "\\\"";
+		case '\n':
+			return "\\n";
+		default:
+			return NULL;
+	}
+}
+
 /* Runs of plain bytes are copied whole. */
 static void
 put_value(SmemBuf *out, SmemStr value)
 {
 	size_t from = 0;
+	size_t i = 0;
 
-	for (size_t i = 0; i < value.len; i++)
+	while (i < value.len)
 	{
-		const char *escape = value.data[i] == '\\'	 ? "\\\\"
-							 : value.data[i] == '"'	 ? "\\\""
-							 : value.data[i] == '\n' ? "\\n"
-													 : NULL;
+		const char *escape = find_escape(value.data[i]);
+		size_t		n = 1;
 
-		if (escape == NULL)
-			continue;
-		smem_buf_append(out, value.data + from, i - from);
-		smem_buf_puts(out, escape);
-		from = i + 1;
+		if ((unsigned char) value.data[i] >= 0x80)
+		{
+			n = smem_utf8_length(value.data + i, value.len - i);
+			escape = n == 0 ? "?" : NULL;
+			n = n == 0 ? 1 : n;
+		}
+		if (escape != NULL)
+		{
+			smem_buf_append(out, value.data + from, i - from);
+			smem_buf_puts(out, escape);
+			from = i + 1;
+		}
+		i += n;
 	}
 	if (value.len > from)
 		smem_buf_append(out, value.data + from, value.len - from);
@@ -129,7 +153,7 @@ smem_expose_histogram(SmemExposition *ex, const SmemLabel *labels, int nlabels,
 
 	for (int i = 0; i < bounds->n; i++)
 	{
-		uint64_t limit = (uint64_t) llround(bounds->bound[i] / bounds->unit);
+		uint64_t limit = (uint64_t) (bounds->bound[i] / bounds->unit + 0.5);
 		char	 le[32];
 
 		while (bucket < SMEM_BUCKETS && smem_bucket_bound(bucket) <= limit)

@@ -4,7 +4,8 @@
  *
  * A family is begun, then its samples follow.  In OpenMetrics a counter's
  * family has no "_total", and the document ends with "# EOF"; a gauge keeps
- * the name that it was given.
+ * the name that it was given.  A label's bytes that are no UTF-8 become "?":
+ * one of them would make the whole document unreadable.
  */
 #ifndef SMEM_CORE_EXPOSITION_H
 #define SMEM_CORE_EXPOSITION_H

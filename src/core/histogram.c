@@ -1,7 +1,5 @@
 #include "core/histogram.h"
 
-#include <math.h>
-
 #define SMEM_PER_DECADE 10
 
 static const uint64_t smem_mantissa[SMEM_PER_DECADE] = {10, 12, 15, 20, 25, 30, 40, 50, 60, 80};
@@ -37,7 +35,7 @@ smem_bucket_of(uint64_t value)
 double
 smem_bucket_quantile(const uint64_t *count, double share)
 {
-	double	 rank;
+	uint64_t rank;
 	uint64_t all = 0;
 	uint64_t below = 0;
 
@@ -45,14 +43,16 @@ smem_bucket_quantile(const uint64_t *count, double share)
 		all += count[i];
 	if (all == 0)
 		return 0.0;
-	rank = fmax(1.0, ceil((double) all * share));
+	rank = (uint64_t) ((double) all * share);
+	if (rank < 1 || (double) rank < (double) all * share)
+		rank++;
 	for (int i = 0; i < SMEM_BUCKETS - 1; i++)
 	{
 		double from = i == 0 ? 0.0 : (double) smem_bucket_bound(i - 1);
 		double to = (double) smem_bucket_bound(i);
 
-		if ((double) (below + count[i]) >= rank)
-			return from + (to - from) * (rank - (double) below) / (double) count[i];
+		if (below + count[i] >= rank)
+			return from + (to - from) * (double) (rank - below) / (double) count[i];
 		below += count[i];
 	}
 	return (double) smem_bucket_bound(SMEM_BUCKETS - 2);

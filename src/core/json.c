@@ -1,5 +1,7 @@
 #include "core/json.h"
 
+#include "core/encode.h"
+
 #include <string.h>
 
 typedef struct SmemScan
@@ -89,34 +91,13 @@ check_escape(SmemScan *scan)
 	return *scan->at != '\0' && strchr("\"\\/bfnrt", *scan->at++) != NULL;
 }
 
-/* One character beyond ASCII: no overlong form, no surrogate, nothing above U+10FFFF. */
 static bool
 check_utf8(SmemScan *scan)
 {
-	const unsigned char *p = scan->at;
-	size_t				 have = (size_t) (scan->end - p);
-	size_t				 n;
+	size_t n = smem_utf8_length((const char *) scan->at, (size_t) (scan->end - scan->at));
 
-	if (p[0] >= 0xC2 && p[0] <= 0xDF)
-		n = 2;
-	else if (p[0] >= 0xE0 && p[0] <= 0xEF)
-		n = 3;
-	else if (p[0] >= 0xF0 && p[0] <= 0xF4)
-		n = 4;
-	else
-		return false;
-	if (have < n)
-		return false;
-	for (size_t i = 1; i < n; i++)
-	{
-		if ((p[i] & 0xC0) != 0x80)
-			return false;
-	}
-	if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) ||
-		(p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F))
-		return false;
 	scan->at += n;
-	return true;
+	return n > 0;
 }
 
 /* The opening quote is taken already. */

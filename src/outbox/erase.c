@@ -6,10 +6,12 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "core/owner.h"
+#include "miscadmin.h"
 #include "outbox/row.h"
 #include "outbox/snapshot.h"
 #include "pg/catalog.h"
 #include "pg/latest.h"
+#include "pg/owed.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -159,5 +161,7 @@ smem_erase(text *tenant, text *session)
 			erase_receipts(&tables[i], tenant, session);
 		erase_statistics(tables[i].oid);
 	}
+	if (session == NULL)
+		smem_owed_forget(MyDatabaseId, (SmemStr){VARDATA_ANY(tenant), VARSIZE_ANY_EXHDR(tenant)});
 	return rows;
 }

@@ -2,6 +2,8 @@
 
 #include "pg/figures.h"
 
+#include "pg/meter.h"
+#include "pg/settings.h"
 #include "utils/timestamp.h"
 
 #define STALLED_US ((int64) 15000000)
@@ -73,6 +75,7 @@ smem_figures_read(SmemDatabaseSlot *db, SmemSink sink, TimestampTz now, SmemFigu
 	SmemSinkSlot *slot = &db->sink[sink];
 
 	smem_figures_read_slot(slot, now, fig);
+	fig->counted = pg_atomic_read_u32(&slot->counted) != 0;
 	fig->parked = pg_atomic_read_u32(&slot->parked);
 	fig->dead = pg_atomic_read_u32(&slot->dead);
 	fig->last_success_at = (TimestampTz) pg_atomic_read_u64(&slot->last_success);
@@ -84,5 +87,22 @@ smem_figures_read(SmemDatabaseSlot *db, SmemSink sink, TimestampTz now, SmemFigu
 			(int64) (pg_atomic_read_u64(&db->committed) - pg_atomic_read_u64(&slot->done));
 		fig->pending = Max(fig->pending, 1);
 		fig->lag_seconds = Max(0.0, (double) (now - fig->oldest_pending_at) / 1000000.0);
+	}
+}
+
+void
+smem_figures_judge(TimestampTz now)
+{
+	for (int i = 0; i < SMEM_MAX_DATABASES * SMEM_SINKS; i++)
+	{
+		SmemDatabaseSlot *db = &smem_shared->database[i / SMEM_SINKS];
+		SmemSink		  sink = (SmemSink) (i % SMEM_SINKS);
+		SmemFigures		  fig;
+		char			  name[NAMEDATALEN];
+
+		if (!smem_sink_enabled(sink) || !smem_database_served(db, name))
+			continue;
+		smem_figures_read(db, sink, now, &fig);
+		smem_meter_judge(smem_meter(db, sink), fig.lag_seconds, now);
 	}
 }

@@ -14,6 +14,7 @@ typedef struct SmemFigures
 	TimestampTz		started_at;
 	char			last_error[SMEM_ERROR_LEN];
 	uint32_t		circuit;
+	bool			counted; /* pending and since when are known */
 	int64_t			pending;
 	int64_t			parked;
 	int64_t			dead;
@@ -26,6 +27,9 @@ typedef struct SmemFigures
 
 extern void smem_figures_read(SmemDatabaseSlot *db, SmemSink sink, TimestampTz now,
 							  SmemFigures *fig);
+
+/* Counts violations of the service level in every database by now, also where no shipper lives to do so. */
+extern void smem_figures_judge(TimestampTz now);
 
 /* Of any worker's place: state to last_error, circuit, stalled and paused; the rest is 0. */
 extern void smem_figures_read_slot(SmemSinkSlot *slot, TimestampTz now, SmemFigures *fig);

@@ -8,14 +8,24 @@
 #include "utils/json.h"
 #include "utils/timestamp.h"
 
-/* The whole outbox: the worst of its enabled sinks. */
-typedef struct Totals
+/* A sink, of one database or of several: sums, and the worst. */
+typedef struct SinkHealth
 {
-	int64  pending;
-	int64  dead;
-	int64  parked;
-	double lag_seconds;
-} Totals;
+	SmemHealth health;
+	uint32	   circuit;
+	int64	   pending;
+	int64	   parked;
+	int64	   dead;
+	double	   lag_seconds;
+	char	   last_error[SMEM_ERROR_LEN]; /* of the database that does worst */
+} SinkHealth;
+
+typedef struct Health
+{
+	SinkHealth sink[SMEM_SINKS];
+	int		   databases;
+	char	   database[NAMEDATALEN]; /* the last one */
+} Health;
 
 static const char *
 health_name(SmemHealth health)
@@ -44,61 +54,103 @@ judge_sink(const SmemFigures *fig)
 	return SMEM_HEALTH_OK;
 }
 
-static SmemHealth
-write_sink(StringInfo out, SmemDatabaseSlot *db, SmemSink sink, Totals *totals)
+static void
+take_error(SinkHealth *sink, const SmemFigures *fig)
 {
-	SmemFigures fig = {0};
-	SmemHealth	health = SMEM_HEALTH_OFF;
+	const char *error = fig->last_error;
 
-	if (smem_sink_enabled(sink))
-	{
-		if (db != NULL)
-			smem_figures_read(db, sink, GetCurrentTimestamp(), &fig);
-		health = judge_sink(&fig);
-	}
-	appendStringInfo(out, ",\"%s\":{\"status\":\"%s\"", smem_sink_name(sink), health_name(health));
-	if (health != SMEM_HEALTH_OFF)
-	{
-		appendStringInfo(out, ",\"circuit\":\"%s\",\"pending\":" INT64_FORMAT,
-						 smem_circuit_name(fig.circuit), fig.pending);
-		if (fig.last_error[0] == '\0' && fig.pid == 0)
-			strlcpy(fig.last_error, "worker is not running", SMEM_ERROR_LEN);
-		if (fig.paused)
-			strlcpy(fig.last_error, "paused by an operator", SMEM_ERROR_LEN);
-		if (fig.last_error[0] != '\0')
-		{
-			appendStringInfoString(out, ",\"last_error\":");
-			escape_json(out, fig.last_error);
-		}
-		totals->pending = Max(totals->pending, fig.pending);
-		totals->lag_seconds = Max(totals->lag_seconds, fig.lag_seconds);
-		totals->dead += fig.dead;
-		totals->parked += fig.parked;
-	}
-	appendStringInfoChar(out, '}');
-	return health;
+	if (fig->paused)
+		error = "paused by an operator";
+	else if (error[0] == '\0' && fig->pid == 0)
+		error = "worker is not running";
+	if (error[0] != '\0')
+		strlcpy(sink->last_error, error, SMEM_ERROR_LEN);
 }
 
-static SmemHealth
-write_outbox(StringInfo out, const Totals *totals)
+/* db NULL: no worker knows the database yet. */
+static void
+take_sink(SinkHealth *sink, SmemDatabaseSlot *db, SmemSink which, TimestampTz now)
 {
-	SmemHealth backlog = SMEM_HEALTH_OK;
-	SmemHealth lag = judge(totals->lag_seconds * 1000, smem_guc_lag_warning, smem_guc_lag_critical);
+	SmemFigures fig = {0};
+	SmemHealth	health;
 
+	if (db != NULL)
+		smem_figures_read(db, which, now, &fig);
+	health = judge_sink(&fig);
+	if (health > sink->health || sink->last_error[0] == '\0')
+		take_error(sink, &fig);
+	sink->health = Max(sink->health, health);
+	sink->circuit = Max(sink->circuit, fig.circuit);
+	sink->pending += fig.pending;
+	sink->parked += fig.parked;
+	sink->dead += fig.dead;
+	sink->lag_seconds = Max(sink->lag_seconds, fig.lag_seconds);
+}
+
+static void
+take_database(Health *all, SmemDatabaseSlot *db, TimestampTz now)
+{
+	for (int sink = 0; sink < SMEM_SINKS; sink++)
+	{
+		if (smem_sink_enabled(sink))
+			take_sink(&all->sink[sink], db, sink, now);
+	}
+	all->databases++;
+}
+
+static void
+write_error(StringInfo out, const char *error)
+{
+	if (error[0] == '\0')
+		return;
+	appendStringInfoString(out, ",\"last_error\":");
+	escape_json(out, error);
+}
+
+static void
+write_sink(StringInfo out, SmemSink which, const SinkHealth *sink)
+{
+	appendStringInfo(out, ",\"%s\":{\"status\":\"%s\"", smem_sink_name(which),
+					 health_name(sink->health));
+	if (sink->health != SMEM_HEALTH_OFF)
+	{
+		appendStringInfo(out, ",\"circuit\":\"%s\",\"pending\":" INT64_FORMAT,
+						 smem_circuit_name(sink->circuit), sink->pending);
+		write_error(out, sink->last_error);
+	}
+	appendStringInfoChar(out, '}');
+}
+
+/* The whole outbox: the worst of its sinks; dead letters and parked rows of all of them. */
+static SmemHealth
+write_outbox(StringInfo out, const Health *all)
+{
+	SinkHealth totals = {0};
+	SmemHealth backlog = SMEM_HEALTH_OK;
+	SmemHealth lag;
+
+	for (int i = 0; i < SMEM_SINKS; i++)
+	{
+		totals.pending = Max(totals.pending, all->sink[i].pending);
+		totals.lag_seconds = Max(totals.lag_seconds, all->sink[i].lag_seconds);
+		totals.dead += all->sink[i].dead;
+		totals.parked += all->sink[i].parked;
+	}
+	lag = judge(totals.lag_seconds * 1000, smem_guc_lag_warning, smem_guc_lag_critical);
 	/* A burst in flight is not an outage. */
-	if (totals->lag_seconds > 1.0)
+	if (totals.lag_seconds > 1.0)
 		backlog =
-			judge((double) totals->pending, smem_guc_pending_warning, smem_guc_pending_critical);
+			judge((double) totals.pending, smem_guc_pending_warning, smem_guc_pending_critical);
 	appendStringInfo(out,
 					 ",\"memory_write_outbox\":{\"status\":\"%s\",\"pending\":" INT64_FORMAT
 					 ",\"failed\":" INT64_FORMAT ",\"retrying\":" INT64_FORMAT
 					 ",\"oldest_pending_seconds\":%.3f}",
-					 health_name(backlog), totals->pending, totals->dead, totals->parked,
-					 totals->lag_seconds);
+					 health_name(backlog), totals.pending, totals.dead, totals.parked,
+					 totals.lag_seconds);
 	appendStringInfo(out, ",\"memory_wal_lag\":{\"status\":\"%s\",\"lag_seconds\":%.3f}",
-					 health_name(lag), totals->lag_seconds);
+					 health_name(lag), totals.lag_seconds);
 	appendStringInfo(out, ",\"memory_dlq\":{\"status\":\"ok\",\"depth\":" INT64_FORMAT "}",
-					 totals->dead);
+					 totals.dead);
 	return Max(backlog, lag);
 }
 
@@ -122,51 +174,127 @@ write_policy(StringInfo out)
 		appendStringInfo(out, ",\"circuit\":\"%s\"", smem_circuit_name(fig.circuit));
 	if (asked && fig.last_error[0] == '\0' && fig.pid == 0)
 		strlcpy(fig.last_error, "worker is not running", SMEM_ERROR_LEN);
-	if (fig.last_error[0] != '\0')
-	{
-		appendStringInfoString(out, ",\"last_error\":");
-		escape_json(out, fig.last_error);
-	}
+	write_error(out, fig.last_error);
 	appendStringInfoChar(out, '}');
 	return health;
 }
 
-SmemHealth
-smem_health_write(StringInfo out, SmemDatabaseSlot *db, const char *datname)
+/* datname NULL: of several databases. */
+static SmemHealth
+write_document(StringInfo out, const Health *all, const char *datname)
 {
 	StringInfoData parts;
-	Totals		   totals = {0};
 	SmemHealth	   worst = SMEM_HEALTH_OK;
 	SmemHealth	   part;
 
 	initStringInfo(&parts);
 	for (int sink = 0; sink < SMEM_SINKS; sink++)
 	{
-		part = write_sink(&parts, db, sink, &totals);
-		worst = Max(worst, part);
+		write_sink(&parts, sink, &all->sink[sink]);
+		worst = Max(worst, all->sink[sink].health);
 	}
-	part = write_outbox(&parts, &totals);
+	part = write_outbox(&parts, all);
 	worst = Max(worst, part);
 	part = write_policy(&parts);
 	worst = Max(worst, part);
 
-	appendStringInfo(out, "{\"status\":\"%s\",\"version\":\"%s\",\"database\":", health_name(worst),
+	appendStringInfo(out, "{\"status\":\"%s\",\"version\":\"%s\"", health_name(worst),
 					 SMEM_VERSION);
-	escape_json(out, datname);
+	if (datname != NULL)
+	{
+		appendStringInfoString(out, ",\"database\":");
+		escape_json(out, datname);
+	}
 	appendStringInfo(out, ",\"components\":{\"postgres\":{\"status\":\"ok\"}%s}}", parts.data);
 	pfree(parts.data);
 	return worst;
 }
 
+SmemHealth
+smem_health_write(StringInfo out, SmemDatabaseSlot *db, const char *datname)
+{
+	Health all = {0};
+
+	take_database(&all, db, GetCurrentTimestamp());
+	return write_document(out, &all, datname);
+}
+
+/* Where nothing is served, nothing works either. */
+static void
+take_nothing(Health *all)
+{
+	for (int i = 0; i < SMEM_SINKS; i++)
+	{
+		if (!smem_sink_enabled(i))
+			continue;
+		all->sink[i].health = SMEM_HEALTH_DOWN;
+		strlcpy(all->sink[i].last_error, "no database has the extension", SMEM_ERROR_LEN);
+	}
+}
+
 bool
 smem_health_write_server(StringInfo out, const char *database, SmemHealth *worst)
 {
-	*worst = smem_health_write(out, NULL, database != NULL ? database : "");
+	Health		all = {0};
+	TimestampTz now = GetCurrentTimestamp();
+	char		name[NAMEDATALEN];
+
+	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
+	{
+		if (!smem_database_served(&smem_shared->database[i], name) ||
+			(database != NULL ? strcmp(name, database) != 0 : !smem_database_wanted(name)))
+			continue;
+		take_database(&all, &smem_shared->database[i], now);
+		strlcpy(all.database, name, NAMEDATALEN);
+	}
+	if (all.databases == 0 && database != NULL)
+		return false;
+	if (all.databases == 0)
+		take_nothing(&all);
+	*worst = write_document(out, &all, all.databases == 1 ? all.database : NULL);
 	return true;
+}
+
+/* Rows of the sink wait, and none has moved for as long as a warning takes. */
+static bool
+stands_still(const SmemFigures *fig, TimestampTz now)
+{
+	double patience = smem_guc_lag_warning / 1000.0;
+
+	if (!fig->counted)
+		return true;
+	return fig->lag_seconds > patience &&
+		   (double) (now - fig->last_success_at) / 1000000.0 > patience;
 }
 
 bool
 smem_health_ready(StringInfo why)
 {
-	return true;
+	TimestampTz now = GetCurrentTimestamp();
+	bool		ready = true;
+	char		name[NAMEDATALEN];
+
+	for (int i = 0; i < SMEM_MAX_DATABASES * SMEM_SINKS; i++)
+	{
+		SmemDatabaseSlot *db = &smem_shared->database[i / SMEM_SINKS];
+		SmemSink		  sink = (SmemSink) (i % SMEM_SINKS);
+		SmemFigures		  fig;
+
+		if (!smem_sink_enabled(sink) || !smem_database_served(db, name) ||
+			!smem_database_wanted(name))
+			continue;
+		smem_figures_read(db, sink, now, &fig);
+		if (!stands_still(&fig, now))
+			continue;
+		ready = false;
+		if (!fig.counted)
+			appendStringInfo(why, "database %s, sink %s: not known yet\n", name,
+							 smem_sink_name(sink));
+		else
+			appendStringInfo(why,
+							 "database %s, sink %s: " INT64_FORMAT " rows wait, the oldest for"
+							 " %.0f s\n",
+							 name, smem_sink_name(sink), fig.pending, fig.lag_seconds);
+	}
+	return ready;
 }

@@ -26,8 +26,8 @@ smem_meter_size(void)
 	return MAXALIGN(sizeof(Meters));
 }
 
-static void
-init_cumulative(SmemCumulative *cumulative)
+void
+smem_cumulative_init(SmemCumulative *cumulative)
 {
 	for (int i = 0; i < SMEM_BUCKETS; i++)
 		pg_atomic_init_u64(&cumulative->count[i], 0);
@@ -46,9 +46,9 @@ static void
 init_meter(SmemMeter *meter)
 {
 	for (int i = 0; i < SMEM_ENDS; i++)
-		init_cumulative(&meter->persistence[i]);
-	init_cumulative(&meter->processing);
-	init_cumulative(&meter->batch);
+		smem_cumulative_init(&meter->persistence[i]);
+	smem_cumulative_init(&meter->processing);
+	smem_cumulative_init(&meter->batch);
 	for (int i = 0; i < SMEM_SPANS * SMEM_PIECES; i++)
 		init_piece(&meter->piece[i / SMEM_PIECES][i % SMEM_PIECES]);
 	for (int i = 0; i < SMEM_VIOLATIONS; i++)
@@ -70,7 +70,7 @@ smem_meter_start(void)
 		return;
 	for (int i = 0; i < SMEM_COMPONENTS; i++)
 	{
-		init_cumulative(&meters->outages.recovery[i]);
+		smem_cumulative_init(&meters->outages.recovery[i]);
 		for (int k = 0; k < SMEM_OUTAGE_KINDS; k++)
 			pg_atomic_init_u64(&meters->outages.events[i][k], 0);
 	}

@@ -115,6 +115,7 @@ extern void smem_meter_reset(const SmemDatabaseSlot *db);
 
 /* Counts n times a value, in one's own counts. */
 extern void smem_counts_add(SmemCounts *counts, uint64 value, uint64 n);
+extern void smem_cumulative_init(SmemCumulative *cumulative);
 extern void smem_cumulative_add(SmemCumulative *to, const SmemCounts *counts);
 extern void smem_cumulative_read(SmemCumulative *from, SmemCounts *counts);
 

@@ -47,7 +47,7 @@ static void
 init_place(SmemOwed *owed)
 {
 	owed->database = InvalidOid;
-	owed->tenant[0] = '\0';
+	memset(owed->tenant, 0, sizeof(owed->tenant));
 	pg_atomic_init_u64(&owed->committed, 0);
 	pg_atomic_init_u64(&owed->used_at, 0);
 	for (int sink = 0; sink < SMEM_SINKS; sink++)
@@ -232,6 +232,23 @@ smem_owed_find(Oid database, SmemStr tenant, bool create)
 	return ref;
 }
 
+void
+smem_owed_forget(Oid database, SmemStr tenant)
+{
+	uint64 key = make_key(database, tenant);
+	int	   place;
+
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	place = find_key(key, key);
+	if (place >= 0)
+	{
+		pg_atomic_write_u64(&keys[place], 0);
+		init_place(&owed_rows[place]);
+		pg_atomic_fetch_sub_u32(&table->taken, 1);
+	}
+	LWLockRelease(table->lock);
+}
+
 SmemOwed *
 smem_owed_get(SmemOwedRef ref)
 {
@@ -245,15 +262,14 @@ smem_owed_at(int place, Oid database, char *tenant)
 {
 	SmemOwed *owed = NULL;
 
-	if (pg_atomic_read_u64(&keys[place]) == 0)
+	/* Without the lock first: most places are free, or another database's. */
+	if (pg_atomic_read_u64(&keys[place]) == 0 || owed_rows[place].database != database)
 		return NULL;
 	LWLockAcquire(table->lock, LW_SHARED);
-	if (pg_atomic_read_u64(&keys[place]) != 0 &&
-		(database == InvalidOid || owed_rows[place].database == database))
+	if (pg_atomic_read_u64(&keys[place]) != 0 && owed_rows[place].database == database)
 	{
 		owed = &owed_rows[place];
-		if (tenant != NULL)
-			strlcpy(tenant, owed->tenant, SMEM_OWED_NAME + 1);
+		strlcpy(tenant, owed->tenant, SMEM_OWED_NAME + 1);
 	}
 	LWLockRelease(table->lock);
 	return owed;

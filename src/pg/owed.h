@@ -41,7 +41,7 @@ extern void smem_owed_start(LWLock *lock);
 /* Places; those that are taken are found by smem_owed_at. */
 extern int smem_owed_places(void);
 
-/* The tenant at a place, if it is one of this database (InvalidOid: of any); its name is copied where wanted. */
+/* The tenant at a place, if it is one of this database; its name is copied. */
 extern SmemOwed *smem_owed_at(int place, Oid database, char *tenant);
 
 /* The tenant's place and its key, which is 0 where it has no place; with create, it gets one if any is free. */
@@ -52,6 +52,9 @@ typedef struct SmemOwedRef
 } SmemOwedRef;
 
 extern SmemOwedRef smem_owed_find(Oid database, SmemStr tenant, bool create);
+
+/* The tenant gives its place back, and its name goes. */
+extern void smem_owed_forget(Oid database, SmemStr tenant);
 
 /* NULL where the place has gone to another tenant since. */
 extern SmemOwed *smem_owed_get(SmemOwedRef ref);

@@ -156,6 +156,19 @@ smem_database_claim(Oid oid)
 	return db;
 }
 
+bool
+smem_database_served(SmemDatabaseSlot *db, char *name)
+{
+	bool served;
+
+	LWLockAcquire(smem_shared->lock, LW_SHARED);
+	served = db->state == SMEM_DATABASE_ACTIVE && db->name[0] != '\0';
+	if (served)
+		strlcpy(name, db->name, NAMEDATALEN);
+	LWLockRelease(smem_shared->lock);
+	return served;
+}
+
 SmemDatabaseSlot *
 smem_my_database(void)
 {

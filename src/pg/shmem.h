@@ -141,6 +141,9 @@ extern SmemDatabaseSlot *smem_my_database(void);
 extern SmemDatabaseSlot *smem_database_claim(Oid oid);
 extern SmemDatabaseSlot *smem_database_find(Oid oid);
 
+/* Whether the database in the slot has the extension; then its name, of NAMEDATALEN bytes. */
+extern bool smem_database_served(SmemDatabaseSlot *db, char *name);
+
 /* Workers may come back to every database that this process set to SMEM_DATABASE_QUIESCED. */
 extern void smem_database_release_all(void);
 

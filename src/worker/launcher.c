@@ -9,6 +9,7 @@
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "pg/catalog.h"
+#include "pg/figures.h"
 #include "pg/settings.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -366,6 +367,7 @@ tend_all(void)
 	int			probing = 0;
 
 	timeout = Min(timeout, tend_policy(now));
+	smem_figures_judge(now);
 	claim_databases();
 	nknown = 0;
 	visit_databases(note_known);

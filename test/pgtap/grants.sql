@@ -37,6 +37,8 @@ INSERT INTO named VALUES
 		' OUT delivered_at timestamp with time zone, OUT receipt jsonb, OUT last_error text)', true, true, true),
 	('outbox_status', false, true, true),
 	('workers', false, true, true),
+	('tenant_lag', false, true, true),
+	('sla', false, true, true),
 	('dead_letters', false, true, true),
 	('policy_stats', false, true, true),
 	('decision_log', false, true, true),
@@ -50,6 +52,11 @@ INSERT INTO named VALUES
 	('_workers(OUT pid integer, OUT database text, OUT sink text, OUT state text, OUT circuit text, OUT last_error text,'
 		' OUT last_success_at timestamp with time zone, OUT courier_pid integer, OUT started_at timestamp with time zone)',
 		false, true, true),
+	('_tenant_lag(OUT tenant text, OUT sink text, OUT pending bigint, OUT oldest_pending_at timestamp with time zone,'
+		' OUT lag_seconds double precision)', false, true, true),
+	('_sla(OUT sink text, OUT "window" text, OUT deliveries bigint, OUT p50_ms double precision, OUT p95_ms double precision,'
+		' OUT p99_ms double precision, OUT target_p50_ms double precision, OUT target_p95_ms double precision,'
+		' OUT met boolean)', false, true, true),
 	('pause(sink text)', false, false, true),
 	('resume(sink text)', false, false, true),
 	('retry(sink text, id bigint)', false, false, true),

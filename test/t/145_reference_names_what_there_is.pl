@@ -41,7 +41,8 @@ my %defined = map { my ($name, $value) = split /\|/, $_, -1; ($name => plain($va
 cmp_ok(scalar keys %defined, '>', 20, 'the library defines its settings');
 is_deeply(\%documented, \%defined, 'docs/reference.md has every setting with its default, and no other');
 is(join(',', rows("SELECT name FROM pg_settings WHERE name LIKE 'somamem.%' AND context <> 'sighup' ORDER BY 1")),
-	'somamem.decision_log,somamem.rate_limit_tenants', 'reload is enough for all but those that size shared memory');
+	'somamem.decision_log,somamem.http_listen,somamem.metrics_listen,somamem.metrics_tenants,somamem.rate_limit_tenants',
+	'reload is enough for all but those that size shared memory, and addresses that are bound once');
 is(join(',', rows("SELECT name FROM pg_settings WHERE name LIKE 'somamem.%' AND coalesce(short_desc, '') = ''")),
 	'', 'each says what it is');
 my ($rc, $out, $err) = $node->psql('postgres', 'SET somamem.no_such_setting = 1');

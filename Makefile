@@ -40,7 +40,8 @@ endif
 COURIER_CC ?= cc
 COURIER_CFLAGS ?= -O2 -g
 COURIER_WARN = -std=gnu11 -Wall -Wextra $(WERROR)
-COURIER_LIBS = libcurl rdkafka libcrypto
+COURIER_LIBS = libcurl rdkafka libcrypto libmicrohttpd zlib
+WEBUI = webui/index.html webui/components/health-banner.js
 CORE_OBJS = $(patsubst src/core/%.c,build/core/%.o,$(sort $(wildcard src/core/*.c)))
 COURIER_OBJS = $(patsubst src/courier/%.c,build/courier/%.o,$(sort $(wildcard src/courier/*.c)))
 HEADERS = $(wildcard src/*/*.h)
@@ -52,6 +53,10 @@ build/core/%.o: src/core/%.c $(HEADERS)
 build/courier/%.o: src/courier/%.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(COURIER_CC) $(COURIER_CFLAGS) $(COURIER_WARN) -D_GNU_SOURCE -Isrc $$(pkg-config --cflags $(COURIER_LIBS)) -c $< -o $@
+
+# The web page is inside the program.
+build/courier/web_page.o: COURIER_WARN += -DSMEM_WEBUI='"$(CURDIR)/webui"'
+build/courier/web_page.o: $(WEBUI)
 
 build/core/libsmemcore.a: $(CORE_OBJS)
 	rm -f $@

@@ -112,16 +112,14 @@ put_shipper(ReturnSetInfo *rsinfo, SmemDatabaseSlot *db, Oid oid, SmemSink sink,
 	put_worker(rsinfo, datname, smem_sink_name(sink), &fig);
 }
 
-/* It has no database, and there is one only where Open Policy Agent decides. */
+/* A worker without a database, of which there is one where it is wanted. */
 static void
-put_policy(ReturnSetInfo *rsinfo)
+put_attendant(ReturnSetInfo *rsinfo, SmemSinkSlot *slot, const char *name)
 {
 	SmemFigures fig;
 
-	if (smem_guc_policy != SMEM_ENGINE_OPA)
-		return;
-	smem_figures_read_slot(&smem_shared->policy, GetCurrentTimestamp(), &fig);
-	put_worker(rsinfo, NULL, "policy", &fig);
+	smem_figures_read_slot(slot, GetCurrentTimestamp(), &fig);
+	put_worker(rsinfo, NULL, name, &fig);
 }
 
 Datum
@@ -135,7 +133,10 @@ somamem_workers(PG_FUNCTION_ARGS)
 	bound = smem_bound_tenant(fcinfo, &tenant);
 	InitMaterializedSRF(fcinfo, 0);
 	put_launcher(rsinfo);
-	put_policy(rsinfo);
+	if (smem_guc_policy == SMEM_ENGINE_OPA)
+		put_attendant(rsinfo, &smem_shared->policy, "policy");
+	if (smem_web_wanted())
+		put_attendant(rsinfo, &smem_shared->web, "web");
 	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
 	{
 		SmemDatabaseSlot *db = &smem_shared->database[i];

@@ -73,8 +73,10 @@ typedef enum SmemFrameType
 	SMEM_FRAME_PONG = 'G',
 	SMEM_FRAME_COMMITTED = 'M',
 	SMEM_FRAME_PAGE = 'A',
-	SMEM_FRAME_ASK = 'Q',	  /* core/ask.h */
-	SMEM_FRAME_DECISION = 'D' /* core/ask.h */
+	SMEM_FRAME_ASK = 'Q',	   /* core/ask.h */
+	SMEM_FRAME_DECISION = 'D', /* core/ask.h */
+	SMEM_FRAME_FETCH = 'F',	   /* core/web.h */
+	SMEM_FRAME_DOCUMENT = 'B'  /* core/web.h */
 } SmemFrameType;
 
 /* A string inside a frame: not ended by a NUL; data is NULL when absent. */

@@ -1,5 +1,5 @@
 /*
- * somamem-courier: carries rows to one sink, for one worker.
+ * somamem-courier: carries rows to one sink, or asks or serves, for one worker.
  *
  * Started as a child with the socket's descriptor as its only argument.  It
  * lives as long as that socket: end of file, a frame that makes no sense or
@@ -30,6 +30,7 @@ static const SmemSinkOps *const sinks[] = {
 	&smem_somabrain_sink,
 	&smem_kafka_sink,
 	&smem_opa_sink,
+	&smem_web_sink,
 };
 
 typedef struct SmemCourier
@@ -188,6 +189,14 @@ take_recorded(SmemCourier *courier, SmemReader *rd)
 }
 
 static void
+take_own_frame(SmemCourier *courier, uint8_t type, SmemReader *rd)
+{
+	if (courier->sink == NULL || courier->ops->frame == NULL ||
+		!courier->ops->frame(courier->sink, type, rd))
+		courier->broken = true;
+}
+
+static void
 take_frame(SmemCourier *courier, uint8_t type, SmemReader *rd)
 {
 	switch (type)
@@ -212,7 +221,7 @@ take_frame(SmemCourier *courier, uint8_t type, SmemReader *rd)
 			take_pause(courier, rd);
 			break;
 		default:
-			courier->broken = true;
+			take_own_frame(courier, type, rd);
 	}
 }
 

@@ -65,6 +65,9 @@ typedef struct SmemSinkOps
 	/* The worker has recorded the page; false where that makes no sense.  NULL: there are none. */
 	bool (*recorded)(void *sink, uint64_t page);
 
+	/* A frame of the sink's own (core/web.h); false where that makes no sense.  NULL: there are none. */
+	bool (*frame)(void *sink, uint8_t type, SmemReader *rd);
+
 	/*
 	 * Does what is due: starts requests, ends waits.  Returns when it must be
 	 * called again at the latest, SMEM_TIME_NEVER when only an event can
@@ -88,5 +91,6 @@ extern int64_t smem_host_wall(const SmemHost *host, SmemTime at);
 extern const SmemSinkOps smem_somabrain_sink;
 extern const SmemSinkOps smem_kafka_sink;
 extern const SmemSinkOps smem_opa_sink;
+extern const SmemSinkOps smem_web_sink;
 
 #endif

@@ -143,6 +143,12 @@ smem_database_wanted(const char *datname)
 	return list_has(smem_guc_databases, datname, true);
 }
 
+bool
+smem_web_wanted(void)
+{
+	return smem_guc_http_listen[0] != '\0' || smem_guc_metrics_listen[0] != '\0';
+}
+
 static void
 define_string(const char *name, const char *brief, const char *detail, char **var, const char *boot,
 			  int flags, GucStringCheckHook check)

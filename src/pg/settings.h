@@ -85,6 +85,9 @@ extern void smem_settings_define(void);
 /* Whether the sink is named in somamem.sinks and has an address. */
 extern bool smem_sink_enabled(SmemSink sink);
 
+/* Whether there is an address to serve. */
+extern bool smem_web_wanted(void);
+
 /* Whether somamem.databases names this database (or is "*"). */
 extern bool smem_database_wanted(const char *datname);
 

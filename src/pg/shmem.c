@@ -87,7 +87,9 @@ start_memory(void)
 		smem_shared->lock = &locks[LOCK_SHARED].lock;
 		pg_atomic_init_u32(&smem_shared->rescan, 1);
 		init_sink(&smem_shared->policy);
+		init_sink(&smem_shared->web);
 		pg_atomic_write_u32(&smem_shared->policy.circuit, SMEM_CIRCUIT_OPEN);
+		pg_atomic_write_u32(&smem_shared->web.circuit, SMEM_CIRCUIT_OPEN);
 		for (int i = 0; i < SMEM_MAX_DATABASES; i++)
 			init_database(&smem_shared->database[i]);
 	}

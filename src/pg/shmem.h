@@ -6,9 +6,9 @@
  * slot's identity (oid, pid, latch) holds it shared.  Figures are atomics and
  * need no lock: each is written by its sink's shipper alone, but for those
  * that committing sessions write (committed, unseen_since, woken, levers, try_now).
- * last_error is written and read under the lock.  The policy worker, of which
- * there is one, has a slot of its own; its circuit is open while nobody could
- * answer a session.
+ * last_error is written and read under the lock.  The policy worker and the
+ * web worker, of which there is one each, have slots of their own; the circuit
+ * is open while nobody could answer a session, or an address is not served.
  *
  * The memory is empty after a crash restart; every figure is built again by
  * the shipper that attaches.
@@ -123,6 +123,7 @@ typedef struct SmemShared
 	pg_atomic_uint32 rescan;		/* the launcher shall look for databases again */
 	bool			 full_reported; /* more databases than slots, said once */
 	SmemSinkSlot	 policy;		/* the policy worker: identity, last_error, circuit, beat */
+	SmemSinkSlot	 web;			/* the web worker: the same */
 	SmemDatabaseSlot database[SMEM_MAX_DATABASES];
 } SmemShared;
 

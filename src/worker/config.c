@@ -112,3 +112,15 @@ smem_config_policy_frame(SmemBuf *buf)
 	put_number(buf, "opa_timeout", smem_guc_opa_timeout, &n);
 	end_frame(buf, mark, n);
 }
+
+void
+smem_config_web_frame(SmemBuf *buf)
+{
+	size_t mark = begin_frame(buf);
+	uint32 n = 0;
+
+	put_text(buf, "sink", "web", &n);
+	put_text(buf, "http_listen", smem_guc_http_listen, &n);
+	put_text(buf, "metrics_listen", smem_guc_metrics_listen, &n);
+	end_frame(buf, mark, n);
+}

@@ -7,8 +7,9 @@
 #include "core/buf.h"
 #include "core/sink.h"
 
-/* Append a CONFIG frame: for a sink, and for the policy worker's courier. */
+/* Append a CONFIG frame: for a sink, and for the couriers of the policy worker and the web worker. */
 extern void smem_config_frame(SmemSink sink, SmemBuf *buf);
 extern void smem_config_policy_frame(SmemBuf *buf);
+extern void smem_config_web_frame(SmemBuf *buf);
 
 #endif

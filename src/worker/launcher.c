@@ -35,6 +35,7 @@
 static BackgroundWorkerHandle *handles[SMEM_MAX_DATABASES][SMEM_SINKS];
 static BackgroundWorkerHandle *probes[SMEM_MAX_DATABASES];
 static BackgroundWorkerHandle *policy;
+static BackgroundWorkerHandle *web;
 
 /* Once for a whole episode: for a sink, its slot remembers; for probes, this does. */
 static const char NO_SLOT[] = "no background worker slot is free (see max_worker_processes)";
@@ -275,20 +276,33 @@ tend_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
 	return note_start(slot, due && *handle == NULL, now);
 }
 
+/* A worker without a database, of which there is one. */
 static long
-tend_policy(TimestampTz now)
+tend_attendant(SmemSinkSlot *slot, BackgroundWorkerHandle **handle, bool wanted,
+			   const char *function, const char *name, TimestampTz now)
 {
-	SmemSinkSlot *slot = &smem_shared->policy;
-	bool		  reported;
-	bool		  due;
+	bool reported;
+	bool due;
 
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
-	due = review_slot(slot, &policy, smem_guc_policy == SMEM_ENGINE_OPA, now);
+	due = review_slot(slot, handle, wanted, now);
 	reported = strcmp(slot->last_error, NO_SLOT) == 0;
 	LWLockRelease(smem_shared->lock);
 	if (due)
-		policy = smem_worker_start("smem_policy_main", "somamem policy", (Datum) 0, NULL, reported);
-	return note_start(slot, due && policy == NULL, now);
+		*handle = smem_worker_start(function, name, (Datum) 0, NULL, reported);
+	return note_start(slot, due && *handle == NULL, now);
+}
+
+static long
+tend_attendants(TimestampTz now)
+{
+	long policy_timeout =
+		tend_attendant(&smem_shared->policy, &policy, smem_guc_policy == SMEM_ENGINE_OPA,
+					   "smem_policy_main", "somamem policy", now);
+	long web_timeout = tend_attendant(&smem_shared->web, &web, smem_web_wanted(), "smem_web_main",
+									  "somamem web", now);
+
+	return Min(policy_timeout, web_timeout);
 }
 
 /* A probe that ended without having looked is repeated after a while.  Lock held exclusive. */
@@ -366,7 +380,7 @@ tend_all(void)
 	long		timeout = BEAT_MS;
 	int			probing = 0;
 
-	timeout = Min(timeout, tend_policy(now));
+	timeout = Min(timeout, tend_attendants(now));
 	smem_figures_judge(now);
 	claim_databases();
 	nknown = 0;
@@ -406,6 +420,8 @@ adopt(void)
 	pg_atomic_write_u32(&smem_shared->rescan, 1);
 	if (smem_shared->policy.state == SMEM_WORKER_STARTING)
 		smem_shared->policy.state = SMEM_WORKER_STOPPED;
+	if (smem_shared->web.state == SMEM_WORKER_STARTING)
+		smem_shared->web.state = SMEM_WORKER_STOPPED;
 	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
 	{
 		for (int sink = 0; sink < SMEM_SINKS; sink++)

@@ -1,6 +1,7 @@
 /*
  * The launcher: finds databases with the extension, and keeps a shipper for
- * each of them and each enabled sink; and the policy worker, where it is wanted.
+ * each of them and each enabled sink; and the policy worker and the web worker,
+ * where they are wanted.
  *
  *   FREE ──claim──▶ PROBE ──extension there──▶ ACTIVE ──drop, rename──▶ QUIESCED
  *     ▲              │  ▲                        │                          │

@@ -96,6 +96,8 @@ collect_build()
 	need libjson-c-dev has_library json-c
 	need librdkafka-dev has_library rdkafka
 	need libssl-dev has_library libcrypto
+	need libmicrohttpd-dev has_library libmicrohttpd
+	need zlib1g-dev has_library zlib
 }
 
 collect_demo()

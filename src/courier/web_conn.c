@@ -176,17 +176,35 @@ smem_web_end_taker(SmemWeb *web)
 		abort_conn(conn);
 }
 
+void
+smem_web_run(SmemWeb *web)
+{
+	web->ready = false;
+	if (MHD_run(web->daemon) != MHD_YES)
+		web->host->broken = true;
+}
+
+static bool
+has_place(const SmemWeb *web)
+{
+	return web->count - web->leaving < web->places;
+}
+
 static bool
 make_room(SmemWeb *web)
 {
-	if (web->count - web->leaving < web->places)
+	if (has_place(web))
+		return true;
+	/* Some may have hung up, which the library has not seen yet. */
+	smem_web_run(web);
+	if (has_place(web))
 		return true;
 	if (!smem_list_empty(&web->idle))
 		end_conn(oldest(&web->idle));
 	else
 		smem_web_end_taker(web);
 	/* Those who are left wait for a document: that does not take long. */
-	return web->count - web->leaving < web->places;
+	return has_place(web);
 }
 
 static void
@@ -228,14 +246,6 @@ smem_web_accept(SmemWeb *web)
 		else
 			close(fd);
 	}
-}
-
-void
-smem_web_run(SmemWeb *web)
-{
-	web->ready = false;
-	if (MHD_run(web->daemon) != MHD_YES)
-		web->host->broken = true;
 }
 
 void

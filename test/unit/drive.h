@@ -33,7 +33,7 @@ struct Drive
 	SmemBuf		  in;
 	SmemBuf		  out;
 	DriveOutcome  on_outcome;
-	DriveFrame	  on_frame; /* COMMITTED and PAGE; without it, they are a failure */
+	DriveFrame	  on_frame; /* COMMITTED, PAGE and FETCH; without it, they are a failure */
 	void		 *arg;
 	SmemSinkState state; /* last_error is in error */
 	char		  error[1024];
@@ -128,6 +128,7 @@ drive_take(Drive *drive, uint8_t type, SmemReader *rd)
 			break;
 		case SMEM_FRAME_COMMITTED:
 		case SMEM_FRAME_PAGE:
+		case SMEM_FRAME_FETCH:
 			if (drive->on_frame != NULL)
 				drive->on_frame(drive->arg, type, rd);
 			else

@@ -90,6 +90,8 @@ settle_here(SmemShipper *sh, SmemEntry *entry, SmemOutboxRow *row)
 		return false;
 	smem_window_settle(&sh->window, entry, &out);
 	entry->at = out.kind == SMEM_OUTCOME_DELAYED ? row->deliver_after : sh->now;
+	if (out.kind == SMEM_OUTCOME_DELAYED)
+		smem_tally_delayed(sh, entry);
 	return true;
 }
 

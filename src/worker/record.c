@@ -167,8 +167,6 @@ smem_record_take(SmemShipper *sh, SmemRecord *rec, SmemEntry *entry)
 		case SMEM_OUTCOME_DELAYED:
 			add_parked(rec, entry, "delayed", 0, entry->at);
 			rec->new_delayed++;
-			rec->done++;
-			rec->left[rec->nleft++] = entry;
 			break;
 	}
 }

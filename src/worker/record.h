@@ -42,7 +42,7 @@ struct SmemRecord
 	int			   new_parked; /* change of the figures */
 	int			   new_delayed;
 	int			   done;
-	SmemEntry	 **left; /* of entries, those that need nothing more, for a while at least */
+	SmemEntry	 **left; /* of entries, those that need nothing more */
 	int			   nleft;
 	SmemCounts	   persisted[SMEM_ENDS]; /* how long they took */
 	TimestampTz	   last_success;

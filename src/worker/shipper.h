@@ -108,6 +108,9 @@ extern void smem_tally_end(SmemShipper *sh, TimestampTz oldest);
 /* The record is committed, and its entries are still there. */
 extern void smem_tally_record(SmemShipper *sh, const SmemRecord *rec);
 
+/* The row waits for its time, and is owed to nobody until then. */
+extern void smem_tally_delayed(SmemShipper *sh, const SmemEntry *entry);
+
 /* Delayed rows of these tenants have joined their sessions. */
 extern void smem_tally_woken(SmemShipper *sh, char **tenants, int n);
 

@@ -247,9 +247,12 @@ has_read_all(SmemShipper *sh)
 		   sh->gate == InvalidXLogRecPtr && pg_atomic_read_u32(&sh->slot->woken) == 0;
 }
 
-static void
+/* Returns how many rows of streams are owed. */
+static int64
 hold_streams(SmemShipper *sh, HTAB *held)
 {
+	int64 rows = 0;
+
 	for (int i = 0; i <= SMEM_DETOURS; i++)
 	{
 		dlist_iter iter;
@@ -257,11 +260,15 @@ hold_streams(SmemShipper *sh, HTAB *held)
 		dlist_foreach (iter, &sh->window.list[i])
 		{
 			SmemEntry *entry = dlist_container(SmemEntry, node, iter.cur);
+			bool	   delayed = entry->kind == SMEM_OUTCOME_DELAYED;
 
-			hold(held, smem_entry_tenant(entry), 1,
-				 entry->kind != SMEM_OUTCOME_DELAYED ? entry->commit_at : 0);
+			if (delayed && entry->at > sh->now)
+				continue;
+			hold(held, smem_entry_tenant(entry), 1, delayed ? entry->at : entry->commit_at);
+			rows++;
 		}
 	}
+	return rows;
 }
 
 static void
@@ -321,24 +328,10 @@ find_places(HTAB *held)
 }
 
 static void
-tally_tenants(SmemShipper *sh, bool compare)
-{
-	HTAB	   *held = make_held(CurrentMemoryContext);
-	TimestampTz head = head_time(sh);
-
-	hold_streams(sh, held);
-	hold_parked(sh->tally, held);
-	find_places(held);
-	for (int i = 0; i < smem_owed_places(); i++)
-		tally_tenant(sh, i, held, compare, head);
-}
-
-static void
-tally_all(SmemShipper *sh)
+tally_all(SmemShipper *sh, int64 known)
 {
 	int64 pending =
 		(int64) (pg_atomic_read_u64(&sh->db->committed) - pg_atomic_read_u64(&sh->slot->done));
-	int64 known = smem_window_streams(&sh->window) + sh->parked;
 
 	pg_atomic_fetch_add_u64(&sh->slot->done, take_drift(&sh->tally->drift, pending - known));
 }
@@ -372,17 +365,26 @@ refresh_parked(SmemShipper *sh, int64 ticks)
 static void
 tally_second(SmemShipper *sh, int64 ticks)
 {
-	SmemTally *tally = sh->tally;
-	bool	   compare;
+	SmemTally  *tally = sh->tally;
+	HTAB	   *held;
+	TimestampTz head = head_time(sh);
+	bool		compare;
+	int64		rows;
 
 	if (ticks - tally->tallied_at < TALLY_US)
 		return;
 	tally->tallied_at = ticks;
 	refresh_parked(sh, ticks);
+	held = make_held(CurrentMemoryContext);
+	rows = hold_streams(sh, held);
+	hold_parked(tally, held);
+	find_places(held);
 	compare = has_read_all(sh);
 	if (compare)
-		tally_all(sh);
-	tally_tenants(sh, compare && !sh->park_uncounted && !sh->park_changed);
+		tally_all(sh, rows + sh->parked);
+	compare = compare && !sh->park_uncounted && !sh->park_changed;
+	for (int i = 0; i < smem_owed_places(); i++)
+		tally_tenant(sh, i, held, compare, head);
 }
 
 /* --- as it goes ----------------------------------------------------------------- */
@@ -443,6 +445,13 @@ smem_tally_record(SmemShipper *sh, const SmemRecord *rec)
 	for (int end = 0; end < SMEM_ENDS; end++)
 		smem_meter_persisted(sh->tally->meter, end, &rec->persisted[end], sh->now);
 	measure_batch(sh, rec);
+}
+
+void
+smem_tally_delayed(SmemShipper *sh, const SmemEntry *entry)
+{
+	pg_atomic_fetch_add_u64(&sh->slot->done, 1);
+	smem_owed_done(find_owed(smem_entry_tenant(entry), false), sh->sink, 1);
 }
 
 void

@@ -7,7 +7,8 @@
 #
 # Does nothing, and asks no network, where everything is there.  Runs apt-get as root or
 # through sudo.  A PostgreSQL that is installed already is neither upgraded nor restarted;
-# one that is installed here gets no cluster of its own and is not started, nor is PgBouncer.
+# one that is installed here gets no cluster of its own and is not started, nor is PgBouncer or
+# Prometheus.
 set -euo pipefail
 
 purpose=${1:-}
@@ -121,6 +122,8 @@ collect_test()
 	need perl has_perl_module Test::More
 	need openssl has_command openssl
 	need pgbouncer test -x /usr/sbin/pgbouncer
+	need prometheus has_command promtool
+	need python3-yaml python3 -c 'import yaml'
 	# Tests that miss these say so: the packages may have other names elsewhere.
 	find_clang
 	has_command "clang-$clang_version" || wanted+=("clang-$clang_version")
@@ -158,7 +161,7 @@ release_cluster()
 hold_back_services()
 {
 	case " ${needed[*]} " in
-		*" pgbouncer "*) ;;
+		*" pgbouncer "* | *" prometheus "*) ;;
 		*) return ;;
 	esac
 	[ ! -e "$start_policy" ] || return 0

@@ -95,7 +95,7 @@ is(sql('SELECT bool_and(met) FROM somamem.sla'), 't', 'unless less was promised'
 # --- a bad row, redriven; rows, replayed --------------------------------------------------
 
 $brain->control(mode => 'status', status => 422, tenant => 'bad');
-write_rows($node, 'bad', $_, 'refused') foreach 1 .. 4;
+write_rows($node, 'bad', "s$_", 'refused') foreach 1 .. 4;
 ok(drained($node), 'bad rows are dead letters');
 owes('', 'dead letters are not pending');
 $brain->control(mode => 'ok');

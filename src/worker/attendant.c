@@ -82,6 +82,8 @@ lose_courier(SmemAttendant *at, const char *why)
 											  pg_prng_uint64(&pg_global_prng_state));
 	at->failures++;
 	set_error(at->slot, smem_str(why));
+	if (at->ops->lost != NULL)
+		at->ops->lost();
 }
 
 static void

@@ -23,7 +23,10 @@ typedef struct SmemAttendantOps
 	/* What the courier tells of itself has arrived.  May be NULL. */
 	void (*told)(const SmemSinkState *state);
 
-	/* The courier was ended.  May be NULL. */
+	/* The courier was lost, and another one is wanted.  May be NULL. */
+	void (*lost)(void);
+
+	/* The courier was ended, or lost.  May be NULL. */
 	void (*stopped)(void);
 } SmemAttendantOps;
 

@@ -218,6 +218,10 @@ publish_oldest(SmemShipper *sh)
 {
 	TimestampTz oldest = sh->parked_oldest;
 
+	if (sh->last_look != 0 || sh->window.rows_of[SMEM_LIST_MAIN] > 0)
+		sh->unread_oldest = 0;
+	if (sh->unread_oldest != 0 && (oldest == 0 || sh->unread_oldest < oldest))
+		oldest = sh->unread_oldest;
 	for (int i = 0; i <= SMEM_DETOURS; i++)
 	{
 		if (i == 0 || sh->stream[i].tenant != NULL)

@@ -51,7 +51,9 @@ typedef struct SmemShipper
 	/* figures */
 	SmemTally *tally;
 	uint64_t   retries_before; /* those of earlier couriers, and of rows that were parked */
-	bool	   park_uncounted; /* the parking place has changed since its tenants were counted */
+	TimestampTz
+		unread_oldest; /* commit of the oldest row behind the position, until the first is read; 0: none */
+	bool park_uncounted; /* the parking place has changed since its tenants were counted */
 
 	/* parking place */
 	int64_t		parked; /* rows that block their sessions */

@@ -16,6 +16,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "outbox/park.h"
+#include "outbox/snapshot.h"
 #include "pg/owed.h"
 #include "pg/query.h"
 #include "pg/ticks.h"
@@ -102,7 +103,7 @@ count_outbox(HTAB *held, const SmemPosition *position)
 {
 	static SmemQuery query = {
 		"SELECT tenant, count(*) FROM (SELECT tenant FROM somamem.outbox WHERE id > $1"
-		" LIMIT " COUNT_LIMIT ") AS few GROUP BY tenant",
+		" AND xid <> " SMEM_XID_COPY_SQL " LIMIT " COUNT_LIMIT ") AS few GROUP BY tenant",
 		1,
 		{INT8OID}};
 	int64  after = Max(position->from.high, position->after_id);
@@ -174,6 +175,24 @@ count_parked(SmemShipper *sh, HTAB *held)
 	return rows;
 }
 
+/* When the first row behind the position was written; 0: there is none. */
+static TimestampTz
+find_oldest(const SmemPosition *position)
+{
+	static SmemQuery query = {
+		"SELECT created_at FROM somamem.outbox WHERE id > $1 AND xid <> " SMEM_XID_COPY_SQL
+		" ORDER BY id LIMIT 1",
+		1,
+		{INT8OID}};
+	Datum args[1] = {Int64GetDatum(Max(position->from.high, position->after_id))};
+	bool  isnull;
+
+	if (smem_query(&query, args, NULL, 1) == 0)
+		return 0;
+	return DatumGetTimestampTz(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
 /* Nothing is owed to anybody, but for what is held. */
 static void
 set_owed(SmemShipper *sh, HTAB *held)
@@ -219,6 +238,9 @@ smem_tally_start(SmemShipper *sh, const SmemPosition *position)
 	pg_atomic_write_u64(&sh->slot->done, pg_atomic_read_u64(&sh->db->committed) - (uint64) pending);
 	set_owed(sh, held);
 	sh->park_uncounted = true;
+	sh->unread_oldest = find_oldest(position);
+	pg_atomic_write_u64(&sh->slot->oldest_pending,
+						(uint64) (sh->parked_oldest != 0 ? sh->parked_oldest : sh->unread_oldest));
 	pg_atomic_write_u32(&sh->slot->counted, 1);
 }
 

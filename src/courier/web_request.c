@@ -17,6 +17,9 @@ conn_of(struct MHD_Connection *mhd)
 	return info != NULL ? info->socket_context : NULL;
 }
 
+/* No database has a name as long as this: what is cut stays unknown. */
+#define SMEM_NAME_MAX 64
+
 typedef struct Header
 {
 	const char *name;
@@ -85,6 +88,8 @@ fetch(SmemWebConn *conn, SmemWebDocument document)
 		(void) MHD_lookup_connection_value_n(conn->mhd, MHD_GET_ARGUMENT_KIND, "database",
 											 strlen("database"), &what.database.data,
 											 &what.database.len);
+	if (what.database.len > SMEM_NAME_MAX)
+		what.database.len = SMEM_NAME_MAX;
 	if (document != SMEM_WEB_READY)
 		conn->gzip = asks_for(conn, "Accept-Encoding", smem_web_wants_gzip);
 	if (!smem_web_join(conn, &what))

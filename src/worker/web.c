@@ -25,13 +25,16 @@ put_document(SmemBuf *out, const SmemFetch *fetch, uint32 status, SmemStr body)
 	smem_frame_document(out, &document);
 }
 
-/* The name as a string; NULL where none was asked for. */
-static const char *
-database_name(const SmemFetch *fetch)
+/* Appends the document of the database that is named, or of all; false where there is none of that name. */
+static bool
+write_health(StringInfo text, const SmemFetch *fetch, SmemHealth *worst)
 {
-	if (!smem_str_present(fetch->database))
-		return NULL;
-	return pnstrdup(fetch->database.data, fetch->database.len);
+	SmemStr name = fetch->database;
+
+	if (!smem_str_present(name))
+		return smem_health_write_server(text, NULL, worst);
+	return memchr(name.data, '\0', name.len) == NULL &&
+		   smem_health_write_server(text, pnstrdup(name.data, name.len), worst);
 }
 
 static void
@@ -42,7 +45,7 @@ put_health(SmemBuf *out, const SmemFetch *fetch)
 	SmemHealth	   worst;
 
 	initStringInfo(&text);
-	if (smem_health_write_server(&text, database_name(fetch), &worst))
+	if (write_health(&text, fetch, &worst))
 		put_document(out, fetch, worst == SMEM_HEALTH_DOWN ? 503 : 200, smem_str(text.data));
 	else
 		put_document(out, fetch, 404, unknown);

@@ -60,7 +60,8 @@ RETURNS TABLE
 	idempotency_key text,
 	deduplicated boolean
 )
-LANGUAGE C VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+/* With more rows the planner would remember results of a LATERAL call (Memoize), and not make an equal one again. */
+LANGUAGE C VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE ROWS 1
 AS 'MODULE_PATHNAME', 'somamem_memory_write_batch';
 
 COMMENT ON FUNCTION somamem.memory_write_batch(jsonb, text, text, text) IS

@@ -91,3 +91,9 @@ BEGIN;
 SELECT count(*) FROM somamem.memory_write_batch(pg_temp.turns(3, 1, '{"id": "rolled back"}'));
 ROLLBACK;
 SELECT deduplicated FROM somamem.memory_write_batch(pg_temp.turns(1, 1, '{"id": "rolled back"}'));
+
+-- equal batches of one statement are deliberate repeats: the planner makes each call
+CREATE TEMPORARY TABLE queued AS SELECT pg_temp.turns(1) AS payloads, pg_temp.turns(1)->0 AS payload FROM generate_series(1, 100);
+ANALYZE queued;
+SELECT count(w.id), count(DISTINCT w.id) FROM queued AS q, somamem.memory_write_batch(q.payloads) AS w;
+SELECT count(w.id), count(DISTINCT w.id) FROM queued AS q, somamem.memory_write(q.payload) AS w;

@@ -233,7 +233,7 @@ class Rig:
     def wait_idle(self, database, seconds=300):
         """Until no enabled sink owes anything."""
         wait_until(lambda: self.on(database).one(
-            "SELECT coalesce(sum(pending), 0) FROM somamem.outbox_status") == "0", seconds, "rows stay pending")
+            "SELECT count(*) FROM somamem.outbox_status WHERE pending IS DISTINCT FROM 0") == "0", seconds, "rows stay pending")
 
     def workers(self, database):
         """Process ids of the database's running shippers and couriers: {sink: (shipper, courier)}."""

@@ -48,6 +48,7 @@ finish()
 	local code=$?
 	if [ -n "${KEEP:-}" ] && [ -n "${started:-}" ]; then
 		title "Everything is still running."
+		echo "  in a browser  http://$http_address/"
 		echo "  look around   $psql_line"
 		echo "  stop it       test/demo/demo.sh stop"
 	else
@@ -93,14 +94,33 @@ start_kafka()
 	read -r word brokers <"$run/kafka.out"
 }
 
+# The usual port where it is free, another one else.
+choose_address()
+{
+	python3 - "$1" <<'PYTHON'
+import socket, sys
+for port in (int(sys.argv[1]), 0):
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        print("127.0.0.1:%d" % s.getsockname()[1])
+        break
+PYTHON
+}
+
 start_server()
 {
 	local word socket
 	local rate=1000
 	# Of other people's turns there may be more than a tenant may write in a minute.
 	[ "$(wc -l <"$input")" -lt "$rate" ] || rate=0
+	http_address=$(choose_address 21016)
+	metrics_address=$(choose_address 8000)
 	test/lib/server.sh start "$run/pg" "somamem.somabrain_url=http://127.0.0.1:$brain_port" \
-		"somamem.kafka_brokers=$brokers" "somamem.rate_limit_per_minute=$rate" >"$run/pg.out"
+		"somamem.kafka_brokers=$brokers" "somamem.rate_limit_per_minute=$rate" \
+		"somamem.http_listen=$http_address" "somamem.metrics_listen=$metrics_address" >"$run/pg.out"
 	read -r word pg_port socket <"$run/pg.out"
 	conninfo="host=$socket port=$pg_port user=postgres dbname=$database"
 	psql_line="psql -h $socket -p $pg_port -U postgres $database"
@@ -180,6 +200,26 @@ say_recovery()
 	' "$run/somabrain.jsonl"
 }
 
+# Addresses that are served, and a taste of each.
+show_addresses()
+{
+	printf '  %-42s %s\n' "http://$http_address/" "a page with the health banner, for a browser" \
+		"http://$http_address/v1/health" "$(curl -s "http://$http_address/v1/health" | cut -c 1-70)..." \
+		"http://$http_address/readyz" "$(curl -s "http://$http_address/readyz")" \
+		"http://$metrics_address/metrics" \
+		"$(curl -s "http://$metrics_address/metrics" | grep -c '^[a-z]') samples for Prometheus, such as"
+	curl -s "http://$metrics_address/metrics" |
+		grep -E '^(memory_wal_lag_seconds|chaos_recovery_duration_seconds_(sum|count)|memory_retry_attempts_total)' |
+		sed 's/^/    /'
+}
+
+show_sla()
+{
+	query "SELECT rpad(sink, 10), rpad(\"window\", 6), deliveries, 'rows, p50', round(p50_ms), 'ms, p95', round(p95_ms),
+	              'ms, p99', round(p99_ms), 'ms'
+	       FROM somamem.sla WHERE \"window\" = '5 min'" | sed 's/^/  /'
+}
+
 count()
 {
 	"$standin/kafkadump" -b "$brokers" memory.wal >"$run/kafka.jsonl"
@@ -226,9 +266,12 @@ say_recovery
 title "Health after"
 show_health
 
+title "From commit to acknowledgement, the outage included (somamem.sla)"
+show_sla
+
 title "Count, payloads and order compared"
-if count; then
-	echo "nothing lost"
-else
-	die "the sinks do not hold what was written"
-fi
+count || die "the sinks do not hold what was written"
+echo "nothing lost"
+
+title "Served now, and with KEEP=1 also afterwards"
+show_addresses

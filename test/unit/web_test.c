@@ -119,8 +119,12 @@ check_silence(void)
 	client_get(&clients[0], "/v1/health");
 	tap_ok(WEB_UNTIL(web, clients, 1, client_done(&clients[0])), "again");
 	web_release(web);
-	tap_is_int(ask(web, web->port, "/v1/health"), 200,
-			   "what comes too late is in nobody's way, and the next one is in time");
+	client_close(&clients[0]);
+	clients[0] = client_open(web->port);
+	client_get(&clients[0], "/v1/health");
+	tap_ok(WEB_UNTIL(web, clients, 1, client_done(&clients[0])), "the next one is in time");
+	tap_is_int(client_document(&clients[0]), (int) web->fetches,
+			   "with its own document: what came too late is for nobody");
 	web->forget = true;
 	for (int i = 0; i < 400; i++)
 	{
@@ -139,6 +143,15 @@ check_silence(void)
 	tap_is_int(ask(web, web->port, "/metrics"), 200, "a scrape is not in their queue");
 	close_clients(401);
 	tap_is_int(web_stop(web), 0, "the courier ends well");
+}
+
+/* Without reading: what has come stays where it is. */
+static bool
+is_hung_up(const Client *client)
+{
+	struct pollfd p = {.fd = client->fd};
+
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
 }
 
 /* Half a request, a byte now and then, an answer that is not taken. */
@@ -168,6 +181,20 @@ check_slow(void)
 		   "so are those who send nothing, half a request, or no second one");
 	tap_is_int(client_status(&clients[2]), 200, "which had its answer");
 	close_clients(4);
+	clients[0] = client_open(web->port);
+	for (sent = 0; sent < 8 && !clients[0].over; sent++)
+	{
+		int64_t end = drive_clock_us() + 100000;
+
+		while (drive_clock_us() < end)
+			drive_turn(&web->drive, 20);
+		smem_buf_reset(&clients[0].in);
+		client_get(&clients[0], "/livez");
+		WEB_UNTIL(web, clients, 1, client_done(&clients[0]) || clients[0].over);
+	}
+	tap_is_int(sent, 8, "who asks now and then has the time anew after each answer");
+	tap_ok(client_done(&clients[0]), "and is served to the end");
+	close_clients(1);
 	web->size = 16 * 1024 * 1024;
 	clients[0] = client_open(web->port);
 	clients[0].lazy = true;
@@ -175,15 +202,9 @@ check_slow(void)
 	tap_ok(WEB_UNTIL(web, clients, 1, web->fetches == 1), "somebody asks and does not read");
 	web->size = 0;
 	tap_is_int(ask(web, web->port, "/metrics"), 200, "nobody else waits for that");
-	{
-		int64_t end = drive_clock_us() + 800000;
-
-		/* The time that the slow one has, twice. */
-		while (drive_clock_us() < end)
-			drive_turn(&web->drive, 20);
-	}
+	tap_ok(WEB_UNTIL(web, NULL, 0, is_hung_up(&clients[0])), "it is ended");
 	clients[0].lazy = false;
-	tap_ok(WEB_UNTIL(web, clients, 1, clients[0].over), "it is ended");
+	WEB_UNTIL(web, clients, 1, clients[0].over);
 	tap_ok(!client_done(&clients[0]), "in the middle: %zu bytes", smem_buf_len(&clients[0].in));
 	close_clients(1);
 	tap_is_int(web_stop(web), 0, "the courier ends well");

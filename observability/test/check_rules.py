@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """
 Checks what promtool does not ask of rules and alerts: severity, texts, a runbook that exists, a test
-that sees each alert fire and one that sees it silent; and that only metrics that exist are asked for.
+that sees each alert fire and one that sees it silent; that only metrics that exist are asked for, and
+that docs/observability.md names every metric and alert.
 """
 
 import re
 import sys
 
 import yaml
-from promql import FOLDER, ROOT, unknown
+from promql import FOLDER, ROOT, SUFFIXES, metrics, unknown
 
 PROMETHEUS = FOLDER / "prometheus"
 RUNBOOK = re.compile(r"(docs/\w+\.md)#([\w-]+)")
@@ -63,6 +64,21 @@ def check_alert(rule, fires, silent):
         yield "no test sees it silent"
 
 
+def unnamed():
+    """Metrics and alerts that the documentation does not name."""
+    text = (ROOT / "docs" / "observability.md").read_text()
+    for name in [name for name in metrics() if not name.endswith(SUFFIXES)] + list(histograms()):
+        if f"`{name}`" not in text:
+            yield name
+    for rule in rules():
+        if "alert" in rule and f"`{rule['alert']}`" not in text:
+            yield rule["alert"]
+
+
+def histograms():
+    return {name[: -len("_bucket")] for name in metrics() if name.endswith("_bucket")}
+
+
 def check():
     found = 0
     alerts = 0
@@ -86,6 +102,9 @@ def check():
             found += 1
     for name in sorted((fires | silent) - names):
         print(f"{name}: tested, and not there")
+        found += 1
+    for name in unnamed():
+        print(f"{name}: docs/observability.md does not name it")
         found += 1
     print(f"{alerts} alerts, {len(recorded)} recording rules, {found} faults")
     return found > 0 or alerts == 0

@@ -186,6 +186,14 @@ CREATE VIEW somamem.dead_letters WITH (security_barrier) AS
 
 COMMENT ON VIEW somamem.dead_letters IS
 	'rows that a sink refused for good; to a role that is bound to a tenant, those of that tenant';
+COMMENT ON COLUMN somamem.dead_letters.sink IS 'sink that refused the row';
+COMMENT ON COLUMN somamem.dead_letters.id IS 'id of the write';
+COMMENT ON COLUMN somamem.dead_letters.tenant IS 'tenant that the row belongs to';
+COMMENT ON COLUMN somamem.dead_letters.session_id IS 'session that the row belonged to, and whose order it has left';
+COMMENT ON COLUMN somamem.dead_letters.idempotency_key IS 'key of the write';
+COMMENT ON COLUMN somamem.dead_letters.payload IS 'payload as it was stored';
+COMMENT ON COLUMN somamem.dead_letters.created_at IS 'when it was written';
+COMMENT ON COLUMN somamem.dead_letters.died_at IS 'when it was given up';
 COMMENT ON COLUMN somamem.dead_letters.class IS 'short and stable name of the reason, such as http_422 or too_large';
 COMMENT ON COLUMN somamem.dead_letters.reason IS 'what the sink said';
 COMMENT ON COLUMN somamem.dead_letters.attempts IS 'attempts that were the row''s own failure';

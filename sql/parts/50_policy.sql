@@ -81,6 +81,11 @@ CREATE VIEW somamem.decision_log WITH (security_barrier) AS
 	FROM somamem._decision_log() AS l;
 
 COMMENT ON VIEW somamem.decision_log IS 'the last refusals of this database; empty unless somamem.decision_log keeps some';
+COMMENT ON COLUMN somamem.decision_log.refused_at IS 'when it was refused';
+COMMENT ON COLUMN somamem.decision_log.action IS 'action of the input';
+COMMENT ON COLUMN somamem.decision_log.resource IS 'resource of the input';
+COMMENT ON COLUMN somamem.decision_log.tenant IS 'tenant of the input';
+COMMENT ON COLUMN somamem.decision_log.engine IS 'builtin or opa';
 COMMENT ON COLUMN somamem.decision_log.role IS 'role that was refused, null where it is gone';
 COMMENT ON COLUMN somamem.decision_log.reason IS 'reason that the caller got';
 COMMENT ON COLUMN somamem.decision_log.dry_run IS 'true: it was not refused, because of somamem.policy_dry_run';

@@ -331,8 +331,8 @@ define_thresholds(void)
 			   NULL, &smem_guc_sla_p95, 5000, 1, INT_MAX, GUC_UNIT_MS);
 	define_int("somamem.health_interval",
 			   "How often a violation of the service level is counted while it lasts.",
-			   "The banner page looks as often.", &smem_guc_health_interval, 30000, 1000, 3600000,
-			   GUC_UNIT_MS);
+			   "It is counted when it begins, too.", &smem_guc_health_interval, 30000, 1000,
+			   3600000, GUC_UNIT_MS);
 }
 
 void

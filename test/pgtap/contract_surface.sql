@@ -1,6 +1,6 @@
 -- The names that others are written against: functions, views, columns, and that PUBLIC has nothing.
 BEGIN;
-SELECT plan(50);
+SELECT plan(54);
 
 SELECT has_schema('somamem');
 SELECT has_function('somamem', 'memory_write',
@@ -34,6 +34,16 @@ SELECT columns_are('somamem', 'outbox_status',
 SELECT columns_are('somamem', 'dead_letters',
 	ARRAY['sink', 'id', 'tenant', 'session_id', 'idempotency_key', 'payload', 'class', 'reason', 'attempts',
 		'created_at', 'died_at']);
+SELECT columns_are('somamem', 'tenant_lag',
+	ARRAY['tenant', 'sink', 'pending', 'oldest_pending_at', 'lag_seconds']);
+SELECT columns_are('somamem', 'sla',
+	ARRAY['sink', 'window', 'deliveries', 'p50_ms', 'p95_ms', 'p99_ms', 'target_p50_ms', 'target_p95_ms', 'met']);
+SELECT columns_are('somamem', 'policy_stats',
+	ARRAY['action', 'resource', 'decision', 'engine', 'count', 'p50_ms', 'p99_ms']);
+SELECT is_empty($$
+	SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+	WHERE c.relnamespace = 'somamem'::regnamespace AND c.relkind = 'v' AND col_description(c.oid, a.attnum) IS NULL$$,
+	'each column of each view says what it is');
 SELECT ok((SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute
 	WHERE attrelid = 'somamem.workers'::regclass AND attnum BETWEEN 1 AND 7)
 	= ARRAY['pid', 'database', 'sink', 'state', 'circuit', 'last_error', 'last_success_at'],

@@ -29,6 +29,15 @@ sub owes
 	return;
 }
 
+# The same without waiting: before anything could be put right.
+sub owes_at_once
+{
+	my ($expected, $title) = @_;
+
+	is(sql($by_tenant), $expected, "$title: \"$expected\" at once");
+	return;
+}
+
 sub down { $brain->control(mode => 'down'); return; }
 sub up { $brain->control(mode => 'ok'); return; }
 
@@ -51,6 +60,7 @@ sql('BEGIN; SELECT ' . write_memory('b', 's', 'kept') . '; SAVEPOINT s; SELECT '
 	. '; ROLLBACK TO s; SAVEPOINT t; SELECT ' . write_memory('c', 's', 'kept') . '; RELEASE t; SELECT '
 	. write_memory('b', 's', 'kept, too') . '; COMMIT');
 sql('BEGIN; SELECT ' . write_memory('d', 's', 'undone') . '; ROLLBACK');
+owes_at_once('a 3, b 2, c 1', 'in an outage');
 owes('a 3, b 2, c 1', 'in an outage');
 is(sql(<<'SQL'), 't', 'the lag of a tenant is the age of its oldest row, and the sink\'s that of all');
 SELECT abs(t.lag_seconds - extract(epoch FROM clock_timestamp() - (SELECT min(created_at) FROM somamem.outbox
@@ -101,6 +111,8 @@ owes('', 'dead letters are not pending');
 $brain->control(mode => 'ok');
 sql("SELECT somamem.pause('somabrain')");
 is(sql("SELECT somamem.redrive('somabrain')"), 4, 'they are redriven, to a sink that is paused');
+ok(poll_sql($node, 'SELECT dead FROM somamem.outbox_status', expected => 0), 'the worker has seen it');
+is(sql('SELECT pending FROM somamem.outbox_status'), 4, 'and counts them at once');
 owes('bad 4', 'redriven rows are pending again');
 is(sql("SELECT somamem.replay('somabrain', 1, 1000000, 'b')"), 2, 'what was delivered is replayed');
 owes('b 2, bad 4', 'and so are replayed ones');
@@ -132,6 +144,9 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM somamem.sla', extra_params
 up();
 ok(drained($node), 'all is delivered');
 owes('', 'at the very end');
+my ($last) = write_rows($node, 'again', 's', 'x');
+is(sql("SELECT somamem.wait_for($last)"), 't', 'a row is delivered');
+owes_at_once('', 'it is not pending');
 $node->stop;
 
 done_testing();

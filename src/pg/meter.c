@@ -2,6 +2,8 @@
 
 #include "pg/meter.h"
 
+#include <math.h>
+
 #include "pg/settings.h"
 #include "storage/shmem.h"
 
@@ -193,7 +195,8 @@ smem_meter_span(SmemMeter *meter, SmemSpan span, TimestampTz now, SmemCounts *co
 double
 smem_counts_ms(const SmemCounts *counts, double share)
 {
-	return smem_bucket_quantile(counts->count, share) * SMEM_PERSISTENCE_UNIT_US / 1000.0;
+	/* No finer than the unit: the rest is of the reckoning, not of what was measured. */
+	return rint(smem_bucket_quantile(counts->count, share)) * SMEM_PERSISTENCE_UNIT_US / 1000.0;
 }
 
 static void

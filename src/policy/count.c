@@ -2,6 +2,8 @@
 
 #include "policy/count.h"
 
+#include <math.h>
+
 #include "miscadmin.h"
 #include "storage/shmem.h"
 
@@ -124,7 +126,7 @@ smem_count_line_of(const SmemDatabaseSlot *db, int line, SmemDecisions *decision
 double
 smem_decisions_ms(const SmemDecisions *decisions, double share)
 {
-	return smem_bucket_quantile(decisions->times.count, share) * UNIT_NS / 1000000.0;
+	return rint(smem_bucket_quantile(decisions->times.count, share)) * UNIT_NS / 1000000.0;
 }
 
 const char *

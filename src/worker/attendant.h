@@ -30,7 +30,7 @@ typedef struct SmemAttendantOps
 	void (*stopped)(void);
 } SmemAttendantOps;
 
-/* Takes the place, and serves until the server or the launcher ends it. */
-extern void smem_attend(SmemSinkSlot *slot, const SmemAttendantOps *ops) pg_attribute_noreturn();
+/* Takes the place, and serves until the server or the launcher ends the process.  Does not return. */
+extern void smem_attend(SmemSinkSlot *slot, const SmemAttendantOps *ops);
 
 #endif

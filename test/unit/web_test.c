@@ -118,10 +118,11 @@ check_silence(void)
 	clients[0] = client_open(web->port);
 	client_get(&clients[0], "/v1/health");
 	tap_ok(WEB_UNTIL(web, clients, 1, client_done(&clients[0])), "again");
-	web_release(web);
 	client_close(&clients[0]);
 	clients[0] = client_open(web->port);
 	client_get(&clients[0], "/v1/health");
+	WEB_UNTIL(web, clients, 1, web->nheld == 2);
+	web_release(web);
 	tap_ok(WEB_UNTIL(web, clients, 1, client_done(&clients[0])), "the next one is in time");
 	tap_is_int(client_document(&clients[0]), (int) web->fetches,
 			   "with its own document: what came too late is for nobody");

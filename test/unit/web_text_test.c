@@ -34,7 +34,7 @@ check_openmetrics(void)
 		{"application/openmetrics-text-not", false},
 		{"text/html, text/plain; version=0.0.4; q=0.1, application/openmetrics-text; q=0.2", true},
 		{",,, ;q=1, application/openmetrics-text,", true},
-		{"text/plain; note=\"a, application/openmetrics-text\"", false},
+		{"text/plain; note=\"a, application/openmetrics-text, b\"", false},
 		/* Prometheus 2 and 3. */
 		{"application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;"
 		 "q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",

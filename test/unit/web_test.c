@@ -106,7 +106,7 @@ check_kinds(void)
 static void
 check_silence(void)
 {
-	static const char *const quick[] = {"web_fetch", "200", NULL};
+	static const char *const quick[] = {"web_fetch", "600", NULL};
 	Web						*web = web_start(quick);
 	int						 alive = 0;
 
@@ -159,7 +159,7 @@ is_hung_up(const Client *client)
 static void
 check_slow(void)
 {
-	static const char *const quick[] = {"web_idle", "400", "web_take", "400", NULL};
+	static const char *const quick[] = {"web_idle", "1000", "web_take", "1000", NULL};
 	Web						*web = web_start(quick);
 	int						 sent = 0;
 
@@ -185,7 +185,7 @@ check_slow(void)
 	clients[0] = client_open(web->port);
 	for (sent = 0; sent < 8 && !clients[0].over; sent++)
 	{
-		int64_t end = drive_clock_us() + 100000;
+		int64_t end = drive_clock_us() + 150000;
 
 		while (drive_clock_us() < end)
 			drive_turn(&web->drive, 20);

@@ -72,13 +72,10 @@ read_paused(SmemSink sink)
 void
 smem_control_read(SmemShipper *sh)
 {
-	int64_t parked = sh->parked;
 	int64_t dead;
 	bool	paused = read_paused(sh->sink);
 
 	smem_park_count(sh->sink, &sh->parked, &sh->delayed, &dead);
-	/* What operators put back is owed again; what they took away is not. */
-	pg_atomic_fetch_sub_u64(&sh->slot->done, sh->parked - parked);
 	pg_atomic_write_u32(&sh->slot->parked, (uint32) sh->parked);
 	pg_atomic_write_u32(&sh->slot->dead, (uint32) dead);
 	pg_atomic_write_u32(&sh->slot->paused, paused);

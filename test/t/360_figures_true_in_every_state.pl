@@ -144,9 +144,10 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM somamem.sla', extra_params
 up();
 ok(drained($node), 'all is delivered');
 owes('', 'at the very end');
-my ($last) = write_rows($node, 'again', 's', 'x');
+sql('SELECT ' . write_memory('soon', 's', 'in an hour', "deliver_after => now() + interval '1 h'"));
+my ($last) = write_rows($node, 'soon', 's', 'x');
 is(sql("SELECT somamem.wait_for($last)"), 't', 'a row is delivered');
-owes_at_once('', 'it is not pending');
+owes_at_once('', 'it is not pending, nor what is not due');
 $node->stop;
 
 done_testing();

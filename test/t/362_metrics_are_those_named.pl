@@ -18,7 +18,8 @@ my $node = new_server('main',
 	brain => $brain,
 	'somamem.metrics_listen' => $metrics->address,
 	'somamem.kafka_brokers' => $dead,
-	'somamem.lag_critical' => '2s');
+	'somamem.lag_critical' => '2s',
+	'somamem.metrics_tenants' => 2);
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
@@ -54,6 +55,8 @@ $brain->control(mode => 'status', status => 422, tenant => 'bad');
 write_rows($node, 'bad', 's', 'refused');
 ok($metrics->reaches(1, 'memory_dead_letters_total', @brain), 'dead letters are counted');
 is($metrics->value('memory_dlq_depth', @brain), 1, 'and kept');
+is($metrics->value('memory_write_outbox_pending_total', database => 'postgres', sink => 'kafka', tenant => 'other'), 1,
+	'a tenant more than are counted is another one');
 is($metrics->value('memory_persistence_duration_seconds_count', @brain, status => 'dead'), 1, 'and timed');
 sql("SELECT somamem.discard('somabrain', id) FROM somamem.dead_letters");
 ok($metrics->reaches(0, 'memory_dlq_depth', @brain), 'a discarded one is not kept');
@@ -141,9 +144,13 @@ ok(poll('a sink that is off has no figures', sub { return !grep { ($_->[1]->{sin
 	'a sink that is off has none');
 $brain->control(mode => 'down');
 write_rows($node, 'c', 's', 'left');
+# One that reads nothing before its sink has said what it has.
+configure($node, 'somamem.kafka_brokers' => $dead, 'somamem.kafka_exactly_once' => 'on');
 restart_killed($node);
 ok($metrics->reaches(1, 'memory_write_outbox_pending_total', @brain, tenant => 'c'), 'after a crash what is pending is known');
 cmp_ok($metrics->value('memory_wal_lag_seconds', @brain), '>', 0, 'and for how long');
+ok($metrics->reaches(1, 'memory_worker_running', database => 'postgres', sink => 'kafka'), 'also by a worker');
+cmp_ok($metrics->value('memory_wal_lag_seconds', database => 'postgres', sink => 'kafka'), '>', 0, 'that cannot read yet');
 is($metrics->value('memory_dead_letters_total', @brain), 0, 'counters begin anew');
 $node->stop;
 

@@ -65,6 +65,15 @@ is_within(SmemStr part, SmemStr whole)
 		   (part.data >= whole.data && part.data + part.len <= whole.data + whole.len);
 }
 
+/* What was read of a frame, and is written again, is the frame; releases it. */
+static inline void
+check_frame(SmemBuf *again, const SmemBuf *buf)
+{
+	FUZZ_CLAIM(smem_buf_len(again) == smem_frame_size(buf));
+	FUZZ_CLAIM(memcmp(smem_buf_head(again), smem_buf_head(buf), smem_buf_len(again)) == 0);
+	smem_buf_free(again);
+}
+
 /* UTF-8 by way of the code points, where the product goes by the ranges of bytes. */
 static inline bool
 is_utf8(SmemStr s)

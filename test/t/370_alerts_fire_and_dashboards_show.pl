@@ -8,6 +8,7 @@
 use strict;
 use warnings;
 
+use HTTP::Tiny;
 use PostgreSQL::Test::Utils;
 use Somamem;
 use Somamem::Brain;
@@ -81,7 +82,7 @@ sub texts_are_whole
 	my ($firing) = @_;
 	my @texts = map { ($_->{summary}, $_->{description}) } map { @$_ } grep { ref } values %$firing;
 
-	is(scalar(grep { !defined || /<|no value|error|\{|^\s*$/ } @texts), 0, 'their texts are whole') or diag(explain(\@texts));
+	is(scalar(grep { !defined || /<|no value|error|\{|^\s|\s{2}|\s$|\s[,.;:)]|\(\)|^$/ } @texts), 0, 'their texts are whole') or diag(explain(\@texts));
 	note(join "\n", @texts);
 	return;
 }
@@ -170,6 +171,30 @@ IPC::Run::run([ 'python3', '-B', $checker, '--queries' ], '<', \undef, '>', \$qu
 my @empty = grep { my ($dashboard, $panel, $expr) = split /\t/; !$prometheus->values_of($expr) } split /\n/, $queries;
 cmp_ok(scalar(split /\n/, $queries), '>', 50, 'the dashboards have queries');
 is_deeply(\@empty, [], 'and each finds something');
+
+# --- what the documentation tells to type -------------------------------------------------
+
+my $operations = slurp_file(root_folder() . '/docs/operations.md');
+my ($runbooks) = $operations =~ /^## Alerts\n(.*?)^## /ms or die 'no runbooks';
+my @statements = ($runbooks =~ /-c "([^"]+)"/g, $runbooks =~ /`(SELECT (?:somamem\.|\* FROM somamem\.)[^`]+)`/g);
+my @patterns = $runbooks =~ /metrics \| grep '([^']+)'/g;
+my $metrics = HTTP::Tiny->new(timeout => 10)->get("http://$address{sinks}/metrics")->{content};
+
+cmp_ok(scalar @statements, '>', 20, 'runbooks have statements');
+is_deeply([ map { error_of($node{sinks}, "BEGIN; $_; ROLLBACK") } @statements ], [ map { '' } @statements ], 'that run');
+cmp_ok(scalar @patterns, '>', 2, 'and patterns');
+foreach my $pattern (@patterns)
+{
+	(my $here = $pattern) =~ s/"app"/"postgres"/;
+	# In grep's patterns a brace stands for itself.
+	$here =~ s/\{/\\{/;
+	ok($metrics =~ /$here/m, "$pattern finds something");
+}
+my $observability = slurp_file(root_folder() . '/docs/observability.md');
+my ($questions) = $observability =~ /^## Questions and queries\n(.*?)^## /ms or die 'no questions';
+my @asked = $questions =~ /^\| [^|]+ \| `([^`]+)` \|$/mg;
+cmp_ok(scalar @asked, '>=', 5, 'there are queries for usual questions');
+is_deeply([ grep { !$prometheus->values_of($_) } @asked ], [], 'that find something');
 
 $_->stop foreach values %node;
 done_testing();

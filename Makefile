@@ -41,7 +41,7 @@ COURIER_CC ?= cc
 COURIER_CFLAGS ?= -O2 -g
 COURIER_WARN = -std=gnu11 -Wall -Wextra $(WERROR)
 COURIER_LIBS = libcurl rdkafka libcrypto libmicrohttpd zlib
-WEBUI = webui/index.html webui/components/health-banner.js
+WEBUI = webui/index.html $(wildcard webui/components/*.js)
 CORE_OBJS = $(patsubst src/core/%.c,build/core/%.o,$(sort $(wildcard src/core/*.c)))
 COURIER_OBJS = $(patsubst src/courier/%.c,build/courier/%.o,$(sort $(wildcard src/courier/*.c)))
 HEADERS = $(wildcard src/*/*.h)

@@ -16,13 +16,28 @@ close_sink(void *sink)
 		return;
 	smem_listeners_close(&web->listeners);
 	smem_web_stop(web);
-	if (web->page != NULL)
-		MHD_destroy_response(web->page);
-	if (web->script != NULL)
-		MHD_destroy_response(web->script);
+	for (int i = SMEM_PATH_PAGE; i < SMEM_PATH_FILES_END; i++)
+	{
+		if (web->file[i] != NULL)
+			MHD_destroy_response(web->file[i]);
+	}
 	if (web->live != NULL)
 		MHD_destroy_response(web->live);
 	smem_release(web);
+}
+
+static bool
+make_files(SmemWeb *web)
+{
+	for (int i = SMEM_PATH_PAGE; i < SMEM_PATH_FILES_END; i++)
+	{
+		SmemWebType type = i == SMEM_PATH_PAGE ? SMEM_TYPE_HTML : SMEM_TYPE_SCRIPT;
+
+		web->file[i] = smem_web_answer(web, type, smem_web_file((SmemWebPath) i));
+		if (web->file[i] == NULL)
+			return false;
+	}
+	return true;
 }
 
 static void *
@@ -38,10 +53,8 @@ open_sink(SmemHost *host)
 	smem_list_init(&web->fetches);
 	smem_list_init(&web->done);
 	smem_listeners_init(&web->listeners, host);
-	web->page = smem_web_answer(web, SMEM_TYPE_HTML, smem_web_page());
-	web->script = smem_web_answer(web, SMEM_TYPE_SCRIPT, smem_web_script());
 	web->live = smem_web_answer(web, SMEM_TYPE_TEXT, smem_str("ok\n"));
-	if (web->page == NULL || web->script == NULL || web->live == NULL || !smem_web_start(web))
+	if (web->live == NULL || !make_files(web) || !smem_web_start(web))
 	{
 		close_sink(web);
 		return NULL;

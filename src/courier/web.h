@@ -89,8 +89,7 @@ struct SmemWeb
 	uint32_t			 unanswered;  /* FETCH frames without a DOCUMENT */
 	uint32_t			 number;
 	size_t				 bytes; /* of bodies that somebody has not taken yet */
-	struct MHD_Response *page;
-	struct MHD_Response *script;
+	struct MHD_Response *file[SMEM_PATH_FILES_END];
 	struct MHD_Response *live;
 };
 
@@ -155,7 +154,6 @@ extern enum MHD_Result smem_web_say(SmemWebConn *conn, unsigned status, const ch
 
 /* web_page.c: what is compiled in. */
 
-extern SmemStr smem_web_page(void);
-extern SmemStr smem_web_script(void);
+extern SmemStr smem_web_file(SmemWebPath path);
 
 #endif

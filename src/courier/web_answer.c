@@ -65,8 +65,8 @@ add_headers(struct MHD_Response *response, SmemWebType type)
 	if (ok && type == SMEM_TYPE_HTML)
 		ok = MHD_add_response_header(
 				 response, "Content-Security-Policy",
-				 "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
-				 " img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
+				 "default-src 'none'; script-src 'self'; img-src data:; connect-src 'self';"
+				 " base-uri 'none'; form-action 'none';"
 				 " frame-ancestors 'none'") == MHD_YES &&
 			 MHD_add_response_header(response, "Referrer-Policy", "no-referrer") == MHD_YES;
 	return ok;

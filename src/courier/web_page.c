@@ -11,16 +11,30 @@
 	extern const char name##_end[] __attribute__((visibility("hidden")))
 
 EMBED(smem_file_page, "index.html");
-EMBED(smem_file_script, "components/health-banner.js");
+EMBED(smem_file_page_script, "components/health-page.js");
+EMBED(smem_file_banner, "components/health-banner.js");
+EMBED(smem_file_state, "components/health-state.js");
 
-SmemStr
-smem_web_page(void)
+static SmemStr
+span(const char *begin, const char *end)
 {
-	return (SmemStr){smem_file_page, (size_t) (smem_file_page_end - smem_file_page)};
+	return (SmemStr){begin, (size_t) (end - begin)};
 }
 
 SmemStr
-smem_web_script(void)
+smem_web_file(SmemWebPath path)
 {
-	return (SmemStr){smem_file_script, (size_t) (smem_file_script_end - smem_file_script)};
+	switch (path)
+	{
+		case SMEM_PATH_PAGE:
+			return span(smem_file_page, smem_file_page_end);
+		case SMEM_PATH_PAGE_SCRIPT:
+			return span(smem_file_page_script, smem_file_page_script_end);
+		case SMEM_PATH_BANNER:
+			return span(smem_file_banner, smem_file_banner_end);
+		case SMEM_PATH_STATE:
+			return span(smem_file_state, smem_file_state_end);
+		default:
+			return (SmemStr){NULL, 0};
+	}
 }

@@ -108,12 +108,15 @@ give(SmemWebConn *conn, struct MHD_Response *response)
 static enum MHD_Result
 serve(SmemWebConn *conn, const char *url)
 {
-	switch (smem_web_path(url, conn->metrics))
+	SmemWebPath path = smem_web_path(url, conn->metrics);
+
+	switch (path)
 	{
 		case SMEM_PATH_PAGE:
-			return give(conn, conn->web->page);
-		case SMEM_PATH_SCRIPT:
-			return give(conn, conn->web->script);
+		case SMEM_PATH_PAGE_SCRIPT:
+		case SMEM_PATH_BANNER:
+		case SMEM_PATH_STATE:
+			return give(conn, conn->web->file[path]);
 		case SMEM_PATH_LIVE:
 			return give(conn, conn->web->live);
 		case SMEM_PATH_HEALTH:

@@ -22,9 +22,12 @@ extern bool smem_web_place(const char *text, SmemWebPlace *place);
 typedef enum SmemWebPath
 {
 	SMEM_PATH_NONE,
-	SMEM_PATH_PAGE,
-	SMEM_PATH_SCRIPT,
-	SMEM_PATH_HEALTH,
+	SMEM_PATH_PAGE, /* the files of webui/ are the first */
+	SMEM_PATH_PAGE_SCRIPT,
+	SMEM_PATH_BANNER,
+	SMEM_PATH_STATE,
+	SMEM_PATH_FILES_END,
+	SMEM_PATH_HEALTH = SMEM_PATH_FILES_END,
 	SMEM_PATH_METRICS,
 	SMEM_PATH_LIVE,
 	SMEM_PATH_READY

@@ -34,7 +34,7 @@ is(sql("SELECT state || ' ' || circuit || ' ' || (database IS NULL) || ' ' || (c
 
 # --- two addresses -----------------------------------------------------------------
 
-foreach my $path ('/', '/health-banner.js', '/v1/health', '/livez', '/readyz')
+foreach my $path ('/', '/health-page.js', '/health-banner.js', '/health-state.js', '/v1/health', '/livez', '/readyz')
 {
 	is($http->status($path), 200, "http_listen has $path");
 	is($metrics->status($path), 200, "so has metrics_listen");
@@ -51,7 +51,7 @@ my $page = $http->get('/');
 like($page->{content}, qr/health-banner/, 'the page has the banner');
 is($page->{headers}->{'content-type'}, 'text/html; charset=utf-8', 'is HTML');
 like($page->{headers}->{'content-security-policy'}, qr/default-src 'none'; script-src 'self'.* connect-src 'self'/, 'and lets its own script run, and no other');
-is($http->get('/health-banner.js')->{headers}->{'content-type'}, 'text/javascript; charset=utf-8', 'which is a script');
+is($http->get("/$_.js")->{headers}->{'content-type'}, 'text/javascript; charset=utf-8', "$_ is a script") foreach 'health-page', 'health-banner', 'health-state';
 
 # --- formats ----------------------------------------------------------------------------
 

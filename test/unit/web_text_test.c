@@ -94,7 +94,9 @@ check_paths(void)
 		SmemWebPath is;
 	} cases[] = {
 		{"/", SMEM_PATH_PAGE},
-		{"/health-banner.js", SMEM_PATH_SCRIPT},
+		{"/health-page.js", SMEM_PATH_PAGE_SCRIPT},
+		{"/health-banner.js", SMEM_PATH_BANNER},
+		{"/health-state.js", SMEM_PATH_STATE},
 		{"/v1/health", SMEM_PATH_HEALTH},
 		{"/metrics", SMEM_PATH_METRICS},
 		{"/livez", SMEM_PATH_LIVE},

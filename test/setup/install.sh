@@ -3,7 +3,8 @@
 #
 #   install.sh build    compiler, PostgreSQL's headers, the courier's libraries
 #   install.sh demo     that, a PostgreSQL server, and a Kafka where Java can be had
-#   install.sh test     that, and the test tools; an OPA in build/opa where there is a Go
+#   install.sh test     that, and the test tools; an OPA in build/opa where there is a Go, and
+#                       playwright-core in build/webui where there is an npm
 #
 # Does nothing, and asks no network, where everything is there.  Runs apt-get as root or
 # through sudo.  A PostgreSQL that is installed already is neither upgraded nor restarted;
@@ -16,7 +17,9 @@ pg_config=${PG_CONFIG:-pg_config}
 cluster_conf=/etc/postgresql-common/createcluster.conf
 start_policy=/usr/sbin/policy-rc.d
 opa_version=1.22.2
-opa_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build/opa
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+opa_dir=$root/build/opa
+web_dir=$root/build/webui
 hold_line='create_main_cluster = false'
 needed=()
 wanted=()
@@ -128,6 +131,9 @@ collect_test()
 	find_clang
 	has_command "clang-$clang_version" || wanted+=("clang-$clang_version")
 	has_fuzzer >/dev/null || wanted+=("libclang-rt-$clang_version-dev")
+	has_command node || wanted+=(nodejs)
+	has_command npm || wanted+=(npm)
+	[ -x /usr/bin/chromium ] || wanted+=(chromium)
 }
 
 apt()
@@ -208,16 +214,44 @@ build_opa()
 	fi
 }
 
+has_playwright()
+{
+	cmp -s "$root/webui/package.json" "$web_dir/package.json" &&
+		[ -e "$web_dir/node_modules/playwright-core/package.json" ]
+}
+
+# What drives the Chromium in tests; its package brings no browser.
+fetch_playwright()
+{
+	[ "$purpose" = test ] && ! has_playwright || return 0
+	if ! has_command npm; then
+		echo "install.sh: no npm to fetch playwright-core with: what needs it is left out" >&2
+		return
+	fi
+	echo "fetching: playwright-core"
+	mkdir -p "$web_dir"
+	cp "$root/webui/package.json" "$web_dir/package.json"
+	if ! npm install --prefix "$web_dir" --no-audit --no-fund --no-package-lock \
+		>"$web_dir/log" 2>&1 || ! has_playwright; then
+		rm -f "$web_dir/package.json"
+		tail -5 "$web_dir/log" >&2
+		echo "install.sh: could not fetch playwright-core: what needs it is left out" >&2
+	fi
+}
+
 find_pg_version
 collect_build
 [ "$purpose" = build ] || collect_demo
 [ "$purpose" != test ] || { collect_test; build_opa; }
-[ ${#needed[@]} -gt 0 ] || [ ${#wanted[@]} -gt 0 ] || exit 0
+if [ ${#needed[@]} -eq 0 ] && [ ${#wanted[@]} -eq 0 ]; then
+	fetch_playwright
+	exit
+fi
 
 if ! has_command apt-get || { [ "$(id -u)" != 0 ] && ! has_command sudo; }; then
 	echo "install.sh: cannot install packages here (no apt-get, or neither root nor sudo)" >&2
 	[ ${#needed[@]} -eq 0 ] || echo "missing: ${needed[*]}" >&2
-	[ ${#wanted[@]} -eq 0 ] || echo "wanted, for a real Kafka or for fuzzing: ${wanted[*]}" >&2
+	[ ${#wanted[@]} -eq 0 ] || echo "wanted, for a real Kafka, for fuzzing or for the web tests: ${wanted[*]}" >&2
 	[ ${#needed[@]} -eq 0 ]
 	exit
 fi
@@ -237,3 +271,4 @@ for package in "${wanted[@]}"; do
 	install_packages "$package" ||
 		echo "install.sh: could not install $package: what needs it is left out" >&2
 done
+fetch_playwright

@@ -45,7 +45,8 @@ button:hover { text-decoration: underline; }
 button:focus-visible { outline: 3px solid currentColor; outline-offset: 2px; }
 .off { visibility: hidden; }
 .panel { position: absolute; inset-inline: 0; inset-block-start: 100%; z-index: 1000;
-	min-block-size: var(--health-banner-panel, 0); max-block-size: 70vh; overflow: auto; padding: .6rem .75rem; background: var(--bg);
+	min-block-size: var(--health-banner-panel, 0); max-block-size: 70vh; overflow: auto;
+	padding: .6rem .75rem; background: var(--bg);
 	border-block-end: 2px solid var(--fg); box-shadow: 0 4px 10px #0004; }
 .panel[hidden] { display: none; }
 ul { margin: 0; padding-inline-start: 1.2rem; }

@@ -88,8 +88,11 @@ function showPage()
 	const database = new URLSearchParams(location.search).get("database");
 
 	adopt(document, STYLE);
-	if (database !== null)
-		banner.setAttribute("src", `/v1/health?database=${encodeURIComponent(database)}`);
+	if (database !== null) {
+		const source = `/v1/health?database=${encodeURIComponent(database)}`;
+		banner.setAttribute("src", source);
+		table.caption.querySelector("a").setAttribute("href", source);
+	}
 	banner.addEventListener("health-look",
 		(event) => showDocument(table, note, server, event.detail.document));
 	HealthBanner.define();

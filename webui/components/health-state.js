@@ -3,7 +3,8 @@
  */
 
 export const RANK = { ok: 0, degraded: 1, critical: 2, unreachable: 2 };
-export const WORDS = { ok: "OK", degraded: "Degraded", critical: "Critical", unreachable: "Unreachable" };
+export const WORDS = { ok: "OK", degraded: "Degraded", critical: "Critical",
+	unreachable: "Unreachable" };
 const STATE_OF = { off: "ok", ok: "ok", degraded: "degraded", down: "critical" };
 export const DEFAULTS = {
 	interval: 30,
@@ -166,7 +167,8 @@ export function judge(answer, settings)
 	const lag = health.components.memory_wal_lag.lag_seconds;
 	const stated = answer.status === 503 ? "critical" : STATE_OF[health.status];
 	const problems = listComponents(health)
-		.map(({ name, part }) => ({ component: name, ...judgeComponent(name, part, lag, settings) }))
+		.map(({ name, part }) =>
+			({ component: name, ...judgeComponent(name, part, lag, settings) }))
 		.filter(({ level }) => level !== "ok")
 		.sort((a, b) => RANK[b.level] - RANK[a.level]);
 	const found = problems.reduce((state, { level }) => worse(state, level), "ok");

@@ -13,15 +13,16 @@ after(() => browser?.close());
 /* A test gets a server of its own; nothing may go wrong in the page that it does not look at. */
 function scene(name, options, body)
 {
-	test(name, { timeout: 60000 }, async () => {
+	test(name, { timeout: 60000 }, async (t) => {
 		const server = await new HealthServer().listen();
+		let bed;
 		server.say(options.first ?? health(), options.status);
-		const bed = await Bed.open(browser, server, options);
 		try {
+			bed = await Bed.open(browser, server, t.signal, options);
 			await body(bed, server);
 			assert.deepEqual(await bed.close(), [], "no error, nothing refused by the policy");
 		} finally {
-			await bed.context.close();
+			await bed?.context.close();
 			await server.close();
 		}
 	});
@@ -36,7 +37,8 @@ scene("each state is said in words, with what is wrong", {}, async (bed) => {
 	const line = bed.banner.locator(".line");
 	const steps = [
 		[health(), 200, "ok", /^OKlooked at 05:06:070 s late, 0 waiting/],
-		[DEGRADED, 200, "degraded", /^Degradedlooked at 05:06:37SomaBrain is degraded: circuit open, 12 waiting/],
+		[DEGRADED, 200, "degraded",
+			/^Degradedlooked at 05:06:37SomaBrain is degraded: circuit open, 12 waiting/],
 		[DOWN, 503, "critical", /^Criticallooked at 05:07:07Lag: the oldest memory is 42 s late/],
 		["no JSON", 200, "unreachable", /^Unreachable.*The answer is not JSON/],
 		[health(), 404, "unreachable", /^Unreachable.*The server answered 404/],
@@ -275,8 +277,16 @@ scene("roles and names are there", { first: DOWN, status: 503 }, async (bed) => 
 scene("another database is asked for in the address", { path: "/?database=a%26b" },
 	async (bed, server) => {
 		assert.equal(server.url, "/v1/health?database=a%26b");
+		assert.equal(await bed.page.getByRole("link").getAttribute("href"), server.url);
 		assert.match(await bed.page.locator("#server").textContent(), /Database app, somamem 1.0/);
 	});
+
+/* Chromium counts no shift of what is new, as rows that are written again are. */
+function findPlaces(bed)
+{
+	return bed.page.locator("h1, caption, tr").evaluateAll(
+		(nodes) => nodes.map((node) => node.getBoundingClientRect().top));
+}
 
 const LOOKS = [["ok", health(), 200], ["degraded", DEGRADED, 200], ["critical", DOWN, 503],
 	["unreachable", "away", 502]];
@@ -286,9 +296,11 @@ for (const width of [360, 1440]) {
 		const options = { colorScheme, viewport: { width, height: 720 } };
 		scene(`it is readable and nothing moves: ${width} px, ${colorScheme}`, options,
 			async (bed) => {
+				const places = await findPlaces(bed);
 				for (const [name, body, status] of LOOKS) {
 					await bed.see(body, status);
 					assert.deepEqual(await bed.page.evaluate(findFaint), [], `${name}: contrast`);
+					assert.deepEqual(await findPlaces(bed), places, `${name}: places`);
 					assert.equal(await bed.page.evaluate(
 						() => document.documentElement.scrollWidth), width, "no sideways scroll");
 					await bed.shoot(`${name}-${width}-${colorScheme}`);

@@ -57,6 +57,8 @@ export class HealthServer
 
 	async close()
 	{
+		if (!this.http.listening)
+			return;
 		const closed = once(this.http, "close");
 		this.http.close();
 		this.http.closeAllConnections();
@@ -131,13 +133,19 @@ export class Bed
 {
 	#events = [];
 	#waiting = null;
+	#over = null;
 	changes = [];
 	errors = [];
 
-	static async open(browser, server, { path = "/", look = true, real = false, ...options } = {})
+	/* signal: the test's, which ends the waiting, and so lets the test clean up. */
+	static async open(browser, server, signal, { path = "/", real = false, ...options } = {})
 	{
 		const bed = new Bed();
 		bed.server = server;
+		bed.#over = new Promise((_, reject) => {
+			signal.addEventListener("abort", () => reject(new Error("the test's time is over")));
+		});
+		bed.#over.catch(() => {});
 		bed.context = await browser.newContext(
 			{ viewport: { width: 1000, height: 700 }, locale: "en-GB", ...options });
 		bed.page = await bed.context.newPage();
@@ -153,8 +161,7 @@ export class Bed
 		bed.panel = bed.page.locator("health-banner .panel");
 		bed.refresh = bed.page.getByRole("button", { name: "Refresh" });
 		bed.dismiss = bed.page.getByRole("button", { name: "Dismiss" });
-		if (look)
-			await bed.next();
+		await bed.next();
 		return bed;
 	}
 
@@ -171,7 +178,8 @@ export class Bed
 	async next()
 	{
 		if (this.#events.length === 0)
-			await new Promise((resolve) => { this.#waiting = resolve; });
+			await Promise.race([this.#over,
+				new Promise((resolve) => { this.#waiting = resolve; })]);
 		return this.#events.shift();
 	}
 
@@ -197,7 +205,8 @@ export class Bed
 	async setHidden(hidden)
 	{
 		await this.page.evaluate((state) => {
-			Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+			Object.defineProperty(document, "visibilityState",
+				{ value: state, configurable: true });
 			document.dispatchEvent(new Event("visibilitychange"));
 		}, hidden ? "hidden" : "visible");
 	}

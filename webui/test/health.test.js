@@ -49,7 +49,8 @@ test("503 with a document is critical, other trouble is unreachable", () => {
 	assert.deepEqual(readAnswer(503, JSON.stringify(DOWN)), { document: DOWN, status: 503 });
 	assert.equal(judge(readAnswer(503, JSON.stringify(DOWN)), SETTINGS).state, "critical");
 	for (const [status, text, why] of [
-		[503, "upstream is away", /not JSON/], [200, "", /not JSON/], [200, "null", /no|not a health/],
+		[503, "upstream is away", /not JSON/], [200, "", /not JSON/],
+		[200, "null", /not a health document/],
 		[404, JSON.stringify(health()), /answered 404/], [500, "{}", /answered 500/],
 		[200, "{}", /not a health document/],
 	]) {
@@ -67,7 +68,8 @@ test("what is not shaped like the contract is no document", () => {
 	const wrong = [
 		null, [], "ok", 1, { status: "ok" }, { ...health(), status: "fine" },
 		{ ...health(), components: [] }, { ...health(), components: null },
-		health({ memory_wal_lag: { lag_seconds: "4" } }), health({ memory_wal_lag: { lag_seconds: null } }),
+		health({ memory_wal_lag: { lag_seconds: "4" } }),
+		health({ memory_wal_lag: { lag_seconds: null } }),
 		health({ memory_write_outbox: { pending: undefined } }),
 		health({ kafka: { status: "constructor" } }), health({ kafka: { status: 1 } }),
 		{ ...health(), components: { ...health().components, kafka: "ok" } },
@@ -130,8 +132,10 @@ test("a setting that makes no sense is the default", () => {
 });
 
 test("figures are words", () => {
-	assert.deepEqual([0, 0.04, 1.26, 9.94, 9.96, 42.4, 119.4, 121, 7199, 7201, 90000].map(sayDuration),
-		["0 s", "0 s", "1.3 s", "9.9 s", "10 s", "42 s", "119 s", "2 min", "120 min", "2 h", "25 h"]);
+	const durations = { 0: "0 s", 0.04: "0 s", 1.26: "1.3 s", 9.94: "9.9 s", 9.96: "10 s",
+		42.4: "42 s", 119.4: "119 s", 121: "2 min", 7199: "120 min", 7201: "2 h", 90000: "25 h" };
+	for (const [seconds, words] of Object.entries(durations))
+		assert.equal(sayDuration(Number(seconds)), words);
 	assert.equal(sayFigures("kafka", { status: "off" }), "switched off");
 	assert.equal(sayFigures("postgres", { status: "ok" }), "");
 	assert.equal(sayFigures("memory_write_outbox", health().components.memory_write_outbox),
@@ -141,6 +145,6 @@ test("figures are words", () => {
 	assert.equal(sayTime(new Date(2026, 0, 2, 3, 4, 5)), "03:04:05");
 	assert.deepEqual(["ok", "degraded", "critical"].map((s) => worse("degraded", s)),
 		["degraded", "degraded", "critical"]);
-	assert.deepEqual(listComponents(health({ new_part: { status: "ok" } })).map((c) => c.name).slice(-2),
-		["policy", "new_part"], "what is not known comes last");
+	const names = listComponents(health({ new_part: { status: "ok" } })).map((c) => c.name);
+	assert.deepEqual(names.slice(-2), ["policy", "new_part"], "what is not known comes last");
 });

@@ -23,7 +23,7 @@ export function findFaint()
 
 	function groundOf(element)
 	{
-		for (let at = element; at !== null; at = at.assignedSlot ?? at.parentElement ?? at.getRootNode().host ?? null) {
+		for (let at = element; at; at = at.parentElement ?? at.getRootNode().host) {
 			const color = readColor(getComputedStyle(at).backgroundColor);
 			if (color[3] === 255)
 				return color;

@@ -70,7 +70,9 @@ somamem_tenant_lag(PG_FUNCTION_ARGS)
 			TimestampTz oldest;
 			int64		rows;
 
-			if (owed == NULL || (bound && !smem_str_equal(smem_str(name), bound_to)))
+			/* One who has the name that stands for the rest is counted with them. */
+			if (owed == NULL ||
+				(bound ? !smem_str_equal(smem_str(name), bound_to) : strcmp(name, "other") == 0))
 				continue;
 			rows = smem_owed_rows(owed, sink, &oldest);
 			put_tenant(rsinfo, CStringGetTextDatum(name), sink, rows, oldest, now);

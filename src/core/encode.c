@@ -155,3 +155,15 @@ smem_utf8_length(const char *text, size_t len)
 		return 0;
 	return n;
 }
+
+bool
+smem_utf8_valid(SmemStr text)
+{
+	for (size_t i = 0, n; i < text.len; i += n)
+	{
+		n = (unsigned char) text.data[i] < 0x80 ? 1 : smem_utf8_length(text.data + i, text.len - i);
+		if (n == 0)
+			return false;
+	}
+	return true;
+}

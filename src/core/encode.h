@@ -20,6 +20,7 @@ extern void smem_encode_hex(SmemBuf *buf, const unsigned char *bytes, size_t n);
 
 /* Bytes of the UTF-8 character beyond ASCII that the text begins with; 0 where it begins with none. */
 extern size_t smem_utf8_length(const char *text, size_t len);
+extern bool	  smem_utf8_valid(SmemStr text);
 
 /* UTF-8 text cut to at most max bytes, never inside a character. */
 extern SmemStr smem_cut_text(SmemStr s, size_t max_bytes);

@@ -2,6 +2,7 @@
 
 #include "worker/metrics.h"
 
+#include "core/encode.h"
 #include "core/exposition.h"
 #include "core/policy.h"
 #include "pg/figures.h"
@@ -82,6 +83,13 @@ find_sinks(Scrape *scrape)
 
 /* --- the backlog -------------------------------------------------------------- */
 
+/* Two names that look alike here, or one that looks like the sum of the rest, would be one series twice. */
+static bool
+is_label(const char *tenant)
+{
+	return strcmp(tenant, "other") != 0 && smem_utf8_valid(smem_str(tenant));
+}
+
 static void
 put_tenants(Scrape *scrape, Sink *one)
 {
@@ -94,7 +102,7 @@ put_tenants(Scrape *scrape, Sink *one)
 		TimestampTz oldest;
 		int64		rows;
 
-		if (owed == NULL)
+		if (owed == NULL || !is_label(name))
 			continue;
 		rows = smem_owed_rows(owed, one->sink, &oldest);
 		known += rows;

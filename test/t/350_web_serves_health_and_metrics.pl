@@ -103,6 +103,12 @@ ok($http->becomes('/v1/health', 503), 'down: 503');
 is($http->json('/v1/health')->{status}, 'down', 'with the document');
 is($http->status('/v1/health?database=other%20base'), $http->json('/v1/health?database=other%20base')->{status} eq 'down' ? 503 : 200,
 	'another database has a status of its own');
+sql('SELECT ' . write_memory('other', 's', 'waits'));
+is(scalar(() = $http->get('/metrics')->{content} =~ /^memory_write_outbox_pending_total\{database="postgres",sink="somabrain",tenant="other"\} 1$/mg), 1,
+	'a tenant of the name "other" is with those beyond, once');
+is(scalar(() = $http->get('/metrics')->{content} =~ /pending_total\{database="postgres",sink="somabrain",tenant="other"\}/g), 1,
+	'and no series is there twice');
+is(sql("SELECT count(*), sum(pending) FROM somamem.tenant_lag WHERE tenant = 'other'"), '1|1', 'as in the view');
 ok($http->becomes('/readyz', 503), 'not ready');
 like($http->get('/readyz')->{content}, qr/somabrain/, 'and it says what is not');
 is($http->status('/livez'), 200, 'but alive');

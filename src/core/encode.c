@@ -167,3 +167,16 @@ smem_utf8_valid(SmemStr text)
 	}
 	return true;
 }
+
+void
+smem_utf8_clean(char *text, size_t len)
+{
+	for (size_t i = 0, n; i < len; i += n)
+	{
+		n = (unsigned char) text[i] < 0x80 ? 1 : smem_utf8_length(text + i, len - i);
+		if (n > 0)
+			continue;
+		text[i] = '?';
+		n = 1;
+	}
+}

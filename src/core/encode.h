@@ -22,6 +22,9 @@ extern void smem_encode_hex(SmemBuf *buf, const unsigned char *bytes, size_t n);
 extern size_t smem_utf8_length(const char *text, size_t len);
 extern bool	  smem_utf8_valid(SmemStr text);
 
+/* Bytes that are no UTF-8 become "?", in place. */
+extern void smem_utf8_clean(char *text, size_t len);
+
 /* UTF-8 text cut to at most max bytes, never inside a character. */
 extern SmemStr smem_cut_text(SmemStr s, size_t max_bytes);
 

@@ -37,6 +37,14 @@ write_health(StringInfo text, const SmemFetch *fetch, SmemHealth *worst)
 		   smem_health_write_server(text, pnstrdup(name.data, name.len), worst);
 }
 
+/* Names and errors are in the encodings of their databases, of which this process knows nothing. */
+static SmemStr
+take_text(StringInfo text)
+{
+	smem_utf8_clean(text->data, (size_t) text->len);
+	return (SmemStr){text->data, (size_t) text->len};
+}
+
 static void
 put_health(SmemBuf *out, const SmemFetch *fetch)
 {
@@ -46,7 +54,7 @@ put_health(SmemBuf *out, const SmemFetch *fetch)
 
 	initStringInfo(&text);
 	if (write_health(&text, fetch, &worst))
-		put_document(out, fetch, worst == SMEM_HEALTH_DOWN ? 503 : 200, smem_str(text.data));
+		put_document(out, fetch, worst == SMEM_HEALTH_DOWN ? 503 : 200, take_text(&text));
 	else
 		put_document(out, fetch, 404, unknown);
 }
@@ -62,7 +70,7 @@ put_ready(SmemBuf *out, const SmemFetch *fetch)
 	else
 	{
 		appendStringInfoChar(&why, '\n');
-		put_document(out, fetch, 503, smem_str(why.data));
+		put_document(out, fetch, 503, take_text(&why));
 	}
 }
 

@@ -23,6 +23,7 @@ typedef struct SinkHealth
 typedef struct Health
 {
 	SinkHealth sink[SMEM_SINKS];
+	SmemHealth backlog; /* of the database that does worst */
 	int		   databases;
 	char	   database[NAMEDATALEN]; /* the last one */
 } Health;
@@ -54,17 +55,14 @@ judge_sink(const SmemFigures *fig)
 	return SMEM_HEALTH_OK;
 }
 
-static void
-take_error(SinkHealth *sink, const SmemFigures *fig)
+static const char *
+find_error(const SmemFigures *fig)
 {
-	const char *error = fig->last_error;
-
 	if (fig->paused)
-		error = "paused by an operator";
-	else if (error[0] == '\0' && fig->pid == 0)
-		error = "worker is not running";
-	if (error[0] != '\0')
-		strlcpy(sink->last_error, error, SMEM_ERROR_LEN);
+		return "paused by an operator";
+	if (fig->last_error[0] == '\0' && fig->pid == 0)
+		return "worker is not running";
+	return fig->last_error;
 }
 
 /* db NULL: no worker knows the database yet. */
@@ -72,29 +70,61 @@ static void
 take_sink(SinkHealth *sink, SmemDatabaseSlot *db, SmemSink which, TimestampTz now)
 {
 	SmemFigures fig = {0};
-	SmemHealth	health;
 
 	if (db != NULL)
 		smem_figures_read(db, which, now, &fig);
-	health = judge_sink(&fig);
-	if (health > sink->health || sink->last_error[0] == '\0')
-		take_error(sink, &fig);
-	sink->health = Max(sink->health, health);
-	sink->circuit = Max(sink->circuit, fig.circuit);
-	sink->pending += fig.pending;
-	sink->parked += fig.parked;
-	sink->dead += fig.dead;
-	sink->lag_seconds = Max(sink->lag_seconds, fig.lag_seconds);
+	sink->health = judge_sink(&fig);
+	sink->circuit = fig.circuit;
+	sink->pending = fig.pending;
+	sink->parked = fig.parked;
+	sink->dead = fig.dead;
+	sink->lag_seconds = fig.lag_seconds;
+	strlcpy(sink->last_error, find_error(&fig), SMEM_ERROR_LEN);
+}
+
+static void
+add_sink(SinkHealth *to, const SinkHealth *sink)
+{
+	if (sink->last_error[0] != '\0' && (sink->health > to->health || to->last_error[0] == '\0'))
+		strlcpy(to->last_error, sink->last_error, SMEM_ERROR_LEN);
+	to->health = Max(to->health, sink->health);
+	to->circuit = Max(to->circuit, sink->circuit);
+	to->pending += sink->pending;
+	to->parked += sink->parked;
+	to->dead += sink->dead;
+	to->lag_seconds = Max(to->lag_seconds, sink->lag_seconds);
+}
+
+/* A burst in flight is not an outage: of one database, no more than of several. */
+static SmemHealth
+judge_backlog(const SinkHealth *sinks)
+{
+	int64  pending = 0;
+	double lag_seconds = 0.0;
+
+	for (int i = 0; i < SMEM_SINKS; i++)
+	{
+		pending = Max(pending, sinks[i].pending);
+		lag_seconds = Max(lag_seconds, sinks[i].lag_seconds);
+	}
+	if (lag_seconds <= 1.0)
+		return SMEM_HEALTH_OK;
+	return judge((double) pending, smem_guc_pending_warning, smem_guc_pending_critical);
 }
 
 static void
 take_database(Health *all, SmemDatabaseSlot *db, TimestampTz now)
 {
+	SinkHealth own[SMEM_SINKS] = {0};
+
 	for (int sink = 0; sink < SMEM_SINKS; sink++)
 	{
-		if (smem_sink_enabled(sink))
-			take_sink(&all->sink[sink], db, sink, now);
+		if (!smem_sink_enabled(sink))
+			continue;
+		take_sink(&own[sink], db, sink, now);
+		add_sink(&all->sink[sink], &own[sink]);
 	}
+	all->backlog = Max(all->backlog, judge_backlog(own));
 	all->databases++;
 }
 
@@ -126,7 +156,6 @@ static SmemHealth
 write_outbox(StringInfo out, const Health *all)
 {
 	SinkHealth totals = {0};
-	SmemHealth backlog = SMEM_HEALTH_OK;
 	SmemHealth lag;
 
 	for (int i = 0; i < SMEM_SINKS; i++)
@@ -137,21 +166,17 @@ write_outbox(StringInfo out, const Health *all)
 		totals.parked += all->sink[i].parked;
 	}
 	lag = judge(totals.lag_seconds * 1000, smem_guc_lag_warning, smem_guc_lag_critical);
-	/* A burst in flight is not an outage. */
-	if (totals.lag_seconds > 1.0)
-		backlog =
-			judge((double) totals.pending, smem_guc_pending_warning, smem_guc_pending_critical);
 	appendStringInfo(out,
 					 ",\"memory_write_outbox\":{\"status\":\"%s\",\"pending\":" INT64_FORMAT
 					 ",\"failed\":" INT64_FORMAT ",\"retrying\":" INT64_FORMAT
 					 ",\"oldest_pending_seconds\":%.3f}",
-					 health_name(backlog), totals.pending, totals.dead, totals.parked,
+					 health_name(all->backlog), totals.pending, totals.dead, totals.parked,
 					 totals.lag_seconds);
 	appendStringInfo(out, ",\"memory_wal_lag\":{\"status\":\"%s\",\"lag_seconds\":%.3f}",
 					 health_name(lag), totals.lag_seconds);
 	appendStringInfo(out, ",\"memory_dlq\":{\"status\":\"ok\",\"depth\":" INT64_FORMAT "}",
 					 totals.dead);
-	return Max(backlog, lag);
+	return Max(all->backlog, lag);
 }
 
 /* Where nobody could decide, every write is refused, unless refusals are only counted. */
@@ -223,6 +248,7 @@ smem_health_write(StringInfo out, SmemDatabaseSlot *db, const char *datname)
 static void
 take_nothing(Health *all)
 {
+	all->backlog = SMEM_HEALTH_OK;
 	for (int i = 0; i < SMEM_SINKS; i++)
 	{
 		if (!smem_sink_enabled(i))

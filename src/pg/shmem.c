@@ -140,6 +140,7 @@ smem_database_claim(Oid oid)
 		db = &smem_shared->database[i];
 		db->oid = oid;
 		db->name[0] = '\0';
+		db->has_extension = false;
 		db->probe_pid = 0;
 		db->probe_at = 0;
 		db->probe_failures = 0;
@@ -164,7 +165,7 @@ smem_database_served(SmemDatabaseSlot *db, char *name)
 	bool served;
 
 	LWLockAcquire(smem_shared->lock, LW_SHARED);
-	served = db->state == SMEM_DATABASE_ACTIVE && db->name[0] != '\0';
+	served = db->state != SMEM_DATABASE_FREE && db->has_extension && db->name[0] != '\0';
 	if (served)
 		strlcpy(name, db->name, NAMEDATALEN);
 	LWLockRelease(smem_shared->lock);

@@ -101,6 +101,7 @@ typedef struct SmemDatabaseSlot
 	Oid				  oid;
 	char			  name[NAMEDATALEN]; /* as the launcher last found it; under SmemShared.lock */
 	SmemDatabaseState state;
+	bool			  has_extension;  /* as last found, also while no worker may run */
 	pid_t			  probe_pid;	  /* -1: registered, not yet running */
 	TimestampTz		  probe_at;		  /* not before */
 	int				  probe_failures; /* probes in a row that did not get so far as to look */
@@ -142,7 +143,11 @@ extern SmemDatabaseSlot *smem_my_database(void);
 extern SmemDatabaseSlot *smem_database_claim(Oid oid);
 extern SmemDatabaseSlot *smem_database_find(Oid oid);
 
-/* Whether the database in the slot has the extension; then its name, of NAMEDATALEN bytes. */
+/*
+ * Whether the database in the slot has the extension; then its name, of
+ * NAMEDATALEN bytes.  Also while somebody keeps its workers away: its figures
+ * do not go and come back.
+ */
 extern bool smem_database_served(SmemDatabaseSlot *db, char *name);
 
 /* Workers may come back to every database that this process set to SMEM_DATABASE_QUIESCED. */

@@ -487,6 +487,7 @@ smem_probe_main(Datum arg)
 		db->state = exists			  ? SMEM_DATABASE_ACTIVE
 					: db->probe_again ? SMEM_DATABASE_PROBE
 									  : SMEM_DATABASE_FREE;
+	db->has_extension = exists;
 	if (exists)
 		pg_atomic_write_u32(&db->segment, 0);
 	db->probe_again = false;

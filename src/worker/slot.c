@@ -81,7 +81,10 @@ smem_slot_detach(SmemDatabaseSlot *db, SmemSink sink, bool clean, bool extension
 	if (slot->pid == MyProcPid)
 		smem_slot_vacate(slot, clean);
 	if (extension_gone && db->state == SMEM_DATABASE_ACTIVE)
+	{
 		db->state = SMEM_DATABASE_PROBE;
+		db->has_extension = false;
+	}
 	LWLockRelease(smem_shared->lock);
 	ConditionVariableBroadcast(&db->delivered);
 	smem_wake_launcher();

@@ -96,6 +96,16 @@ $node->safe_psql('other base', 'CREATE EXTENSION somamem');
 ok($http->becomes('/v1/health?database=other%20base', 200), 'a second database is there, too');
 is($http->json('/v1/health?database=other%20base')->{database}, 'other base', 'by its name');
 
+# A name that is no UTF-8.
+sql(q{CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'});
+sql(q{CREATE DATABASE plain TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'});
+$node->safe_psql('plain', q{SET client_encoding = 'SQL_ASCII'; DO $$ BEGIN EXECUTE format('ALTER DATABASE latin RENAME TO %I', convert_from('\xe4', 'SQL_ASCII')); END $$});
+$node->safe_psql("\xe4", 'CREATE EXTENSION somamem');
+ok($http->becomes('/v1/health?database=%E4', 200), 'a database may have a name that is no UTF-8');
+is($http->json('/v1/health?database=%E4')->{database}, '?', 'the document is UTF-8');
+$node->safe_psql('plain', qq{DROP DATABASE "\xe4"});
+ok($http->becomes('/v1/health?database=%E4', 404), 'and it goes');
+
 # A sink that is not there: rows wait.
 set_now($node, lag_critical => '100ms', somabrain_url => 'http://127.0.0.1:' . free_port());
 sql('SELECT ' . write_memory('t', 's', 'waits'));
@@ -104,11 +114,30 @@ is($http->json('/v1/health')->{status}, 'down', 'with the document');
 is($http->status('/v1/health?database=other%20base'), $http->json('/v1/health?database=other%20base')->{status} eq 'down' ? 503 : 200,
 	'another database has a status of its own');
 sql('SELECT ' . write_memory('other', 's', 'waits'));
-is(scalar(() = $http->get('/metrics')->{content} =~ /^memory_write_outbox_pending_total\{database="postgres",sink="somabrain",tenant="other"\} 1$/mg), 1,
-	'a tenant of the name "other" is with those beyond, once');
-is(scalar(() = $http->get('/metrics')->{content} =~ /pending_total\{database="postgres",sink="somabrain",tenant="other"\}/g), 1,
-	'and no series is there twice');
+is(join(',', $metrics->get('/metrics')->{content} =~ /pending_total\{database="postgres",sink="somabrain",tenant="other"\} (\d+)$/mg), '1',
+	'a tenant of the name "other" is with those beyond, and no series is there twice');
 is(sql("SELECT count(*), sum(pending) FROM somamem.tenant_lag WHERE tenant = 'other'"), '1|1', 'as in the view');
+
+# Each database is judged by itself.
+set_now($node, pending_warning => 2, pending_critical => 2);
+$node->safe_psql('other base', 'SELECT ' . write_memory('t', 's', 'waits'));
+my $outbox;
+ok(poll('the backlog is judged', sub
+	{
+		$outbox = $http->json('/v1/health')->{components}->{memory_write_outbox};
+		return $outbox->{pending} == 3 && $outbox->{oldest_pending_seconds} > 1;
+	}), 'three rows wait in two databases');
+is($outbox->{status}, 'ok', 'in none of them too many');
+
+# An operator keeps the workers away.
+my ($decided) = $metrics->get('/metrics')->{content} =~ /^(memory_policy_decision_duration_seconds_count\{.*)$/m;
+my $operator = $node->background_psql('postgres');
+$operator->query_safe("BEGIN; SELECT somamem.erase('nobody')");
+is($http->status('/v1/health?database=postgres'), 503, 'without workers a database is down, not unknown');
+is($http->json('/v1/health')->{components}->{memory_write_outbox}->{pending}, 3, 'its rows still wait');
+like($metrics->get('/metrics')->{content}, qr/^\Q$decided\E$/m, 'and no counter goes back');
+$operator->query_safe('COMMIT');
+$operator->quit;
 ok($http->becomes('/readyz', 503), 'not ready');
 like($http->get('/readyz')->{content}, qr/somabrain/, 'and it says what is not');
 is($http->status('/livez'), 200, 'but alive');

@@ -221,6 +221,18 @@ smem_database_release_all(void)
 }
 
 void
+smem_note_unseen(SmemDatabaseSlot *db, TimestampTz at)
+{
+	for (int sink = 0; sink < SMEM_SINKS; sink++)
+	{
+		uint64 none = 0;
+
+		if (pg_atomic_read_u64(&db->sink[sink].unseen_since) == 0)
+			pg_atomic_compare_exchange_u64(&db->sink[sink].unseen_since, &none, (uint64) at);
+	}
+}
+
+void
 smem_wake_launcher(void)
 {
 	Latch *latch;

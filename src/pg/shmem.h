@@ -153,6 +153,9 @@ extern bool smem_database_served(SmemDatabaseSlot *db, char *name);
 /* Workers may come back to every database that this process set to SMEM_DATABASE_QUIESCED. */
 extern void smem_database_release_all(void);
 
+/* Something was committed that no shipper has looked at yet. */
+extern void smem_note_unseen(SmemDatabaseSlot *db, TimestampTz at);
+
 /* Wakes the launcher, or the shippers of a database (coalesced unless forced). */
 extern void smem_wake_launcher(void);
 extern void smem_wake_shippers(SmemDatabaseSlot *db, bool force);

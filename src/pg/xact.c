@@ -144,13 +144,7 @@ tell_workers(const Level *level)
 	for (int i = 0; i < level->nwritten; i++)
 		smem_owed_committed(level->written[i].ref, (uint64) level->written[i].rows,
 							(TimestampTz) now);
-	for (int sink = 0; sink < SMEM_SINKS; sink++)
-	{
-		uint64 none = 0;
-
-		if (pg_atomic_read_u64(&db->sink[sink].unseen_since) == 0)
-			pg_atomic_compare_exchange_u64(&db->sink[sink].unseen_since, &none, now);
-	}
+	smem_note_unseen(db, (TimestampTz) now);
 	smem_wake_shippers(db, false);
 }
 

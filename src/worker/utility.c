@@ -162,7 +162,11 @@ apply(Effect effect)
 		return;
 	db = smem_my_database();
 	if (db != NULL)
+	{
+		/* Whether it wrote is not known here, and is found at the next look: until then it may have. */
+		smem_note_unseen(db, GetCurrentTimestamp());
 		smem_wake_shippers(db, true);
+	}
 	else if (OidIsValid(smem_extension_oid()))
 		smem_xact_rescan_at_commit();
 }

@@ -148,6 +148,13 @@ sql('SELECT ' . write_memory('soon', 's', 'in an hour', "deliver_after => now() 
 my ($last) = write_rows($node, 'soon', 's', 'x');
 is(sql("SELECT somamem.wait_for($last)"), 't', 'a row is delivered');
 owes_at_once('', 'it is not pending, nor what is not due');
+kill 'STOP', (my $frozen = worker_pid($node, 'somabrain'));
+sql('BEGIN; SELECT ' . write_memory('p', 's', 'prepared') . "; PREPARE TRANSACTION 'p'");
+is(sql('SELECT pending, lag_seconds FROM somamem.outbox_status'), '0|0', 'while the worker is frozen, what is prepared is not pending');
+sql("COMMIT PREPARED 'p'");
+is(sql('SELECT pending, lag_seconds > 0 FROM somamem.outbox_status'), '1|t', 'once it is committed, it waits');
+kill 'CONT', $frozen;
+owes('', 'and is delivered');
 $node->stop;
 
 done_testing();

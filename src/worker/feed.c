@@ -326,6 +326,7 @@ smem_feed_start(SmemShipper *sh)
 {
 	MemoryContext outer;
 	SmemPosition  position;
+	uint64		  committed = pg_atomic_read_u64(&sh->db->committed);
 
 	if (!smem_begin("reading the position"))
 	{
@@ -353,7 +354,7 @@ smem_feed_start(SmemShipper *sh)
 	pg_atomic_write_u64(&sh->slot->recorded_high, sh->recorded_high);
 	smem_control_read(sh);
 	smem_due_refresh(sh);
-	smem_tally_start(sh, &position);
+	smem_tally_start(sh, &position, committed);
 	/* Also where nobody writes: the tenant may write in another database.  A worker waits for nobody. */
 	if (smem_sink_is_first(sh->sink))
 		smem_quota_seed(false);

@@ -100,8 +100,12 @@ extern PGDLLEXPORT void smem_shipper_main(Datum arg);
 /* tally.c: the figures that others see. */
 typedef struct SmemRecord SmemRecord;
 
-/* In a transaction: counts what is pending, from the position on. */
-extern void smem_tally_start(SmemShipper *sh, const SmemPosition *position);
+/*
+ * In a transaction: counts what is pending, from the position on.  committed
+ * is the database's figure just before the transaction: what is committed
+ * later is not seen, and counts by itself.
+ */
+extern void smem_tally_start(SmemShipper *sh, const SmemPosition *position, uint64 committed);
 
 /* A turn begins and ends; of the time between is known what the worker itself takes for its rows. */
 extern void smem_tally_begin(SmemShipper *sh);

@@ -13,19 +13,13 @@
 
 #include "worker/record.h"
 
-#include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "outbox/park.h"
-#include "outbox/snapshot.h"
 #include "pg/owed.h"
 #include "pg/query.h"
 #include "pg/ticks.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
-
-/* How many rows a starting shipper counts one by one before it trusts the difference of ids. */
-#define COUNT_LIMIT "100000"
+#include "worker/held.h"
 
 #define TALLY_US ((int64) 1000000)
 
@@ -52,42 +46,9 @@ struct SmemTally
 	Drift		  drift;
 	Drift		 *drift_of; /* by place of the tenant */
 	MemoryContext parked_context;
-	HTAB		 *parked;	  /* Held, of the parking place; NULL: nothing is parked */
+	HTAB		 *parked;	  /* SmemHeld, of the parking place; NULL: nothing is parked */
 	int64		  parked_due; /* ticks; not counted before */
 };
-
-/* What the shipper holds of a tenant. */
-typedef struct Held
-{
-	char		name[260]; /* hash key */
-	int64		rows;
-	TimestampTz oldest; /* 0: none of them waits for the sink */
-} Held;
-
-static HTAB *
-make_held(MemoryContext context)
-{
-	HASHCTL info = {
-		.keysize = sizeof(((Held *) 0)->name), .entrysize = sizeof(Held), .hcxt = context};
-
-	return hash_create("somamem held", 256, &info, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-}
-
-static void
-hold(HTAB *held, const char *tenant, int64 rows, TimestampTz oldest)
-{
-	bool  found;
-	Held *one = hash_search(held, tenant, HASH_ENTER, &found);
-
-	if (!found)
-	{
-		one->rows = 0;
-		one->oldest = 0;
-	}
-	one->rows += rows;
-	if (oldest != 0 && (one->oldest == 0 || oldest < one->oldest))
-		one->oldest = oldest;
-}
 
 static SmemOwedRef
 find_owed(const char *tenant, bool create)
@@ -97,108 +58,12 @@ find_owed(const char *tenant, bool create)
 
 /* --- at the start ----------------------------------------------------------- */
 
-/* What is not settled behind the position, by tenant; exact where that is cheap.  Returns how much it is. */
-static int64
-count_outbox(HTAB *held, const SmemPosition *position)
-{
-	static SmemQuery query = {
-		"SELECT tenant, count(*) FROM (SELECT tenant FROM somamem.outbox WHERE id > $1"
-		" AND xid <> " SMEM_XID_COPY_SQL " LIMIT " COUNT_LIMIT ") AS few GROUP BY tenant",
-		1,
-		{INT8OID}};
-	int64  after = Max(position->from.high, position->after_id);
-	Datum  args[1] = {Int64GetDatum(after)};
-	uint64 n = smem_query(&query, args, NULL, 0);
-	int64  counted = 0;
-
-	for (uint64 i = 0; i < n; i++)
-	{
-		HeapTuple tuple = SPI_tuptable->vals[i];
-		bool	  isnull;
-		int64	  rows = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
-
-		hold(held, SPI_getvalue(tuple, SPI_tuptable->tupdesc, 1), rows, 0);
-		counted += rows;
-	}
-	return counted < strtol(COUNT_LIMIT, NULL, 10) ? counted : Max(counted, smem_last_id() - after);
-}
-
-/* What of a detour's rows lies between its position and the main one's; counted where they are not too far apart. */
-static int64
-count_detour(SmemStream *st, int64 main_after)
-{
-	static SmemQuery query = {
-		"SELECT count(*) FROM somamem.outbox WHERE tenant = $1 AND id > $2 AND id <= $3",
-		3,
-		{TEXTOID, INT8OID, INT8OID}};
-	int64 after = st->nsteps > 0 ? smem_stream_newest(st)->step.read_id : st->from.high;
-	Datum args[3] = {CStringGetTextDatum(st->tenant), Int64GetDatum(after),
-					 Int64GetDatum(main_after)};
-	bool  isnull;
-
-	if (main_after - after > strtol(COUNT_LIMIT, NULL, 10))
-		return main_after - after;
-	smem_query(&query, args, NULL, 1);
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-}
-
-static int64
-count_detours(SmemShipper *sh, HTAB *held, const SmemPosition *position)
-{
-	int64 n = 0;
-
-	for (int i = 1; i <= SMEM_DETOURS; i++)
-	{
-		int64 rows;
-
-		if (sh->stream[i].tenant == NULL)
-			continue;
-		rows = count_detour(&sh->stream[i], Max(position->from.high, position->after_id));
-		hold(held, sh->stream[i].tenant, rows, 0);
-		n += rows;
-	}
-	return n;
-}
-
-static int64
-count_parked(SmemShipper *sh, HTAB *held)
-{
-	SmemParkedTenant *tenants;
-	int				  n = smem_park_tenants(sh->sink, &tenants);
-	int64			  rows = 0;
-
-	for (int i = 0; i < n; i++)
-	{
-		hold(held, tenants[i].tenant, tenants[i].rows, tenants[i].oldest);
-		rows += tenants[i].rows;
-	}
-	return rows;
-}
-
-/* When the first row behind the position was written; 0: there is none. */
-static TimestampTz
-find_oldest(const SmemPosition *position)
-{
-	static SmemQuery query = {
-		"SELECT created_at FROM somamem.outbox WHERE id > $1 AND xid <> " SMEM_XID_COPY_SQL
-		" ORDER BY id LIMIT 1",
-		1,
-		{INT8OID}};
-	Datum args[1] = {Int64GetDatum(Max(position->from.high, position->after_id))};
-	bool  isnull;
-
-	if (smem_query(&query, args, NULL, 1) == 0)
-		return 0;
-	return DatumGetTimestampTz(
-		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-}
-
 /* Nothing is owed to anybody, but for what is held. */
 static void
 set_owed(SmemShipper *sh, HTAB *held)
 {
 	HASH_SEQ_STATUS scan;
-	Held		   *one;
+	SmemHeld	   *one;
 	TimestampTz		oldest;
 
 	hash_seq_init(&scan, held);
@@ -219,7 +84,7 @@ set_owed(SmemShipper *sh, HTAB *held)
 }
 
 void
-smem_tally_start(SmemShipper *sh, const SmemPosition *position)
+smem_tally_start(SmemShipper *sh, const SmemPosition *position, uint64 committed)
 {
 	MemoryContext outer = MemoryContextSwitchTo(sh->context);
 	SmemTally	 *tally = palloc0(sizeof(SmemTally));
@@ -232,13 +97,13 @@ smem_tally_start(SmemShipper *sh, const SmemPosition *position)
 	tally->parked_context =
 		AllocSetContextCreate(sh->context, "somamem parked tenants", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(outer);
-	held = make_held(CurrentMemoryContext);
-	pending = count_outbox(held, position) + count_detours(sh, held, position);
-	pending += count_parked(sh, held);
-	pg_atomic_write_u64(&sh->slot->done, pg_atomic_read_u64(&sh->db->committed) - (uint64) pending);
+	held = smem_held_make(CurrentMemoryContext);
+	pending = smem_held_outbox(held, position) + smem_held_detours(sh, held, position);
+	pending += smem_held_parked(sh, held);
+	pg_atomic_write_u64(&sh->slot->done, committed - (uint64) pending);
 	set_owed(sh, held);
 	sh->park_uncounted = true;
-	sh->unread_oldest = find_oldest(position);
+	sh->unread_oldest = smem_held_oldest(position);
 	pg_atomic_write_u64(&sh->slot->oldest_pending,
 						(uint64) (sh->parked_oldest != 0 ? sh->parked_oldest : sh->unread_oldest));
 	pg_atomic_write_u32(&sh->slot->counted, 1);
@@ -286,7 +151,8 @@ hold_streams(SmemShipper *sh, HTAB *held)
 
 			if (delayed && entry->at > sh->now)
 				continue;
-			hold(held, smem_entry_tenant(entry), 1, delayed ? entry->at : entry->commit_at);
+			smem_held_add(held, smem_entry_tenant(entry), 1,
+						  delayed ? entry->at : entry->commit_at);
 			rows++;
 		}
 	}
@@ -297,13 +163,13 @@ static void
 hold_parked(SmemTally *tally, HTAB *held)
 {
 	HASH_SEQ_STATUS scan;
-	Held		   *one;
+	SmemHeld	   *one;
 
 	if (tally->parked == NULL)
 		return;
 	hash_seq_init(&scan, tally->parked);
 	while ((one = hash_seq_search(&scan)) != NULL)
-		hold(held, one->name, one->rows, one->oldest);
+		smem_held_add(held, one->name, one->rows, one->oldest);
 }
 
 /* Commits of what the main stream reads next are not older than this; 0: not known. */
@@ -322,7 +188,7 @@ tally_tenant(SmemShipper *sh, int place, HTAB *held, bool compare, TimestampTz h
 {
 	char		name[SMEM_OWED_NAME + 1];
 	SmemOwed   *owed = smem_owed_at(place, MyDatabaseId, name);
-	Held	   *one;
+	SmemHeld   *one;
 	int64		rows;
 	TimestampTz oldest;
 
@@ -342,7 +208,7 @@ static void
 find_places(HTAB *held)
 {
 	HASH_SEQ_STATUS scan;
-	Held		   *one;
+	SmemHeld	   *one;
 
 	hash_seq_init(&scan, held);
 	while ((one = hash_seq_search(&scan)) != NULL)
@@ -376,8 +242,8 @@ refresh_parked(SmemShipper *sh, int64 ticks)
 		sh->exists = false;
 		return;
 	}
-	tally->parked = make_held(tally->parked_context);
-	(void) count_parked(sh, tally->parked);
+	tally->parked = smem_held_make(tally->parked_context);
+	(void) smem_held_parked(sh, tally->parked);
 	smem_commit();
 	MemoryContextSwitchTo(sh->turn);
 	tally->parked_due = ticks + (smem_ticks_us() - ticks) * PARKED_SHARE;
@@ -397,7 +263,7 @@ tally_second(SmemShipper *sh, int64 ticks)
 		return;
 	tally->tallied_at = ticks;
 	refresh_parked(sh, ticks);
-	held = make_held(CurrentMemoryContext);
+	held = smem_held_make(CurrentMemoryContext);
 	rows = hold_streams(sh, held);
 	hold_parked(tally, held);
 	find_places(held);
@@ -447,7 +313,7 @@ measure_batch(SmemShipper *sh, const SmemRecord *rec)
 	smem_counts_add(&counts, (uint64) (tally->busy_us + ticks - tally->turn_began), 1);
 	smem_cumulative_add(&tally->meter->processing, &counts);
 	memset(&counts, 0, sizeof(counts));
-	smem_counts_add(&counts, (uint64) rows * SMEM_ROWS_PER_UNIT, 1);
+	smem_counts_add(&counts, (uint64) rows * SMEM_UNITS_PER_ROW, 1);
 	smem_cumulative_add(&tally->meter->batch, &counts);
 	tally->busy_us = 0;
 	tally->turn_began = ticks;

@@ -19,6 +19,7 @@
 #include "pgstat.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
+#include "utils/timestamp.h"
 #include "worker/launcher.h"
 
 static ProcessUtility_hook_type prev_utility = NULL;

@@ -19,6 +19,13 @@ smem_expose_family(SmemExposition *ex, const char *name, SmemMetricType type, co
 	smem_buf_printf(ex->out, " %s\n# TYPE ", help);
 	smem_buf_append(ex->out, name, len);
 	smem_buf_printf(ex->out, " %s\n", types[type]);
+	if (ex->openmetrics && len > strlen("_seconds") &&
+		memcmp(name + len - strlen("_seconds"), "_seconds", strlen("_seconds")) == 0)
+	{
+		smem_buf_puts(ex->out, "# UNIT ");
+		smem_buf_append(ex->out, name, len);
+		smem_buf_puts(ex->out, " seconds\n");
+	}
 }
 
 static const char *

@@ -3,8 +3,8 @@
  * OpenMetrics 1.0.
  *
  * A family is begun, then its samples follow.  In OpenMetrics a counter's
- * family has no "_total", and the document ends with "# EOF"; a gauge keeps
- * the name that it was given.  A label's bytes that are no UTF-8 become "?":
+ * family has no "_total", one that ends with "_seconds" says its unit, and the
+ * document ends with "# EOF"; a gauge keeps the name that it was given.  A label's bytes that are no UTF-8 become "?":
  * one of them would make the whole document unreadable.
  */
 #ifndef SMEM_CORE_EXPOSITION_H

@@ -16,7 +16,7 @@
 /* A header of about 8 kB, and the library's own words beside it. */
 #define SMEM_WEB_POOL ((size_t) 10 * 1024)
 
-/* Longer than the usual pause between two scrapes: none of them meets a connection that is about to end. */
+/* Longer than 10 s, so that a scrape every 10 s does not meet a connection that is about to end. */
 #define SMEM_WEB_IDLE_MS 12000
 #define SMEM_WEB_TAKE_MS 30000
 #define SMEM_WEB_FETCH_MS 2000

@@ -297,8 +297,11 @@ bool
 smem_health_ready(StringInfo why)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	bool		ready = true;
+	bool		ready = pg_atomic_read_u32(&smem_shared->settled) != 0;
 	char		name[NAMEDATALEN];
+
+	if (!ready)
+		appendStringInfoString(why, "databases are being looked for\n");
 
 	for (int i = 0; i < SMEM_MAX_DATABASES * SMEM_SINKS; i++)
 	{

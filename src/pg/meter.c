@@ -94,6 +94,14 @@ smem_outages(void)
 }
 
 void
+smem_meter_sink_off(const SmemDatabaseSlot *db, SmemSink sink)
+{
+	SmemMeter *meter = smem_meter(db, sink);
+
+	memset(&meter->outage, 0, sizeof(meter->outage));
+}
+
+void
 smem_meter_reset(const SmemDatabaseSlot *db)
 {
 	for (int sink = 0; sink < SMEM_SINKS; sink++)
@@ -106,6 +114,15 @@ smem_counts_add(SmemCounts *counts, uint64 value, uint64 n)
 	counts->count[smem_bucket_of(value)] += n;
 	counts->sum += value * n;
 	counts->n += n;
+}
+
+void
+smem_counts_join(SmemCounts *to, const SmemCounts *from)
+{
+	for (int i = 0; i < SMEM_BUCKETS; i++)
+		to->count[i] += from->count[i];
+	to->sum += from->sum;
+	to->n += from->n;
 }
 
 void

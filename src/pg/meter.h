@@ -17,7 +17,7 @@
 /* Units of the histograms' values. */
 #define SMEM_PERSISTENCE_UNIT_US 10
 #define SMEM_PROCESSING_UNIT_US 1
-#define SMEM_ROWS_PER_UNIT 10 /* a row is ten units, so that 1 is a bound */
+#define SMEM_UNITS_PER_ROW 10 /* a row is ten units, so that 1 is a bound */
 
 typedef struct SmemCumulative
 {
@@ -110,11 +110,15 @@ extern void smem_meter_start(void);
 extern SmemMeter   *smem_meter(const SmemDatabaseSlot *db, SmemSink sink);
 extern SmemOutages *smem_outages(void);
 
+/* The sink is off: an outage that it had is nobody's any more.  No shipper may be running. */
+extern void smem_meter_sink_off(const SmemDatabaseSlot *db, SmemSink sink);
+
 /* Another database takes the slot.  Lock held exclusive. */
 extern void smem_meter_reset(const SmemDatabaseSlot *db);
 
 /* Counts n times a value, in one's own counts. */
 extern void smem_counts_add(SmemCounts *counts, uint64 value, uint64 n);
+extern void smem_counts_join(SmemCounts *to, const SmemCounts *from);
 extern void smem_cumulative_init(SmemCumulative *cumulative);
 extern void smem_cumulative_add(SmemCumulative *to, const SmemCounts *counts);
 extern void smem_cumulative_read(SmemCumulative *from, SmemCounts *counts);

@@ -158,6 +158,7 @@ sweep(TimestampTz now)
 		if (pg_atomic_read_u64(&keys[i]) == 0 || !is_idle(&owed_rows[i], now))
 			continue;
 		pg_atomic_write_u64(&keys[i], 0);
+		init_place(&owed_rows[i]);
 		pg_atomic_fetch_sub_u32(&table->taken, 1);
 		any = true;
 	}

@@ -86,6 +86,7 @@ start_memory(void)
 		memset(smem_shared, 0, sizeof(SmemShared));
 		smem_shared->lock = &locks[LOCK_SHARED].lock;
 		pg_atomic_init_u32(&smem_shared->rescan, 1);
+		pg_atomic_init_u32(&smem_shared->settled, 0);
 		init_sink(&smem_shared->policy);
 		init_sink(&smem_shared->web);
 		pg_atomic_write_u32(&smem_shared->policy.circuit, SMEM_CIRCUIT_OPEN);

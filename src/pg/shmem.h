@@ -122,6 +122,7 @@ typedef struct SmemShared
 	pid_t			 launcher_pid;
 	Latch			*launcher_latch;
 	pg_atomic_uint32 rescan;		/* the launcher shall look for databases again */
+	pg_atomic_uint32 settled;		/* 1: every database was looked at since the server started */
 	bool			 full_reported; /* more databases than slots, said once */
 	SmemSinkSlot	 policy;		/* the policy worker: identity, last_error, circuit, beat */
 	SmemSinkSlot	 web;			/* the web worker: the same */

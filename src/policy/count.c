@@ -17,6 +17,9 @@ typedef struct Counted
 	/* whose the cells of a slot are: a slot may change hands */
 	pg_atomic_uint32 owner[SMEM_MAX_DATABASES];
 
+	/* what was counted in places that changed hands since: totals do not go back */
+	SmemCumulative former[ENGINES];
+
 	/* the last one for databases without a slot */
 	SmemCumulative cell[SMEM_MAX_DATABASES + 1][SMEM_POLICY_ROWS][SMEM_DECIDED][ENGINES];
 } Counted;
@@ -48,8 +51,47 @@ smem_count_start(void)
 		return;
 	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
 		pg_atomic_init_u32(&counted->owner[i], InvalidOid);
+	for (int i = 0; i < ENGINES; i++)
+		smem_cumulative_init(&counted->former[i]);
 	for (int i = 0; i <= SMEM_MAX_DATABASES; i++)
 		empty_cells(i);
+}
+
+static void
+add_place(int place, int engine, SmemCounts *times)
+{
+	for (int i = 0; i < SMEM_POLICY_ROWS * SMEM_DECIDED; i++)
+	{
+		SmemCumulative *cell = &counted->cell[place][i / SMEM_DECIDED][i % SMEM_DECIDED][engine];
+		SmemCounts		counts;
+
+		if (pg_atomic_read_u64(&cell->sum) == 0)
+			continue;
+		smem_cumulative_read(cell, &counts);
+		smem_counts_join(times, &counts);
+	}
+}
+
+static void
+keep_former(int place)
+{
+	for (int engine = 0; engine < ENGINES; engine++)
+	{
+		SmemCounts counts = {0};
+
+		add_place(place, engine, &counts);
+		smem_cumulative_add(&counted->former[engine], &counts);
+	}
+}
+
+void
+smem_count_times(SmemEngine engine, SmemCounts *times)
+{
+	int which = engine == SMEM_ENGINE_OPA;
+
+	smem_cumulative_read(&counted->former[which], times);
+	for (int i = 0; i <= SMEM_MAX_DATABASES; i++)
+		add_place(i, which, times);
 }
 
 /* What another database that had the slot has counted is not for this one to see. */
@@ -63,6 +105,7 @@ take_over(int place)
 	LWLockAcquire(smem_shared->lock, LW_EXCLUSIVE);
 	if (pg_atomic_read_u32(owner) != MyDatabaseId)
 	{
+		keep_former(place);
 		empty_cells(place);
 		pg_atomic_write_u32(owner, MyDatabaseId);
 	}

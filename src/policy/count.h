@@ -44,6 +44,9 @@ extern bool smem_count_line(int line, SmemDecisions *decisions);
 /* The same of another database.  What the line is about is set in any case. */
 extern bool smem_count_line_of(const SmemDatabaseSlot *db, int line, SmemDecisions *decisions);
 
+/* Times of all decisions of the engine, of every database there ever was. */
+extern void smem_count_times(SmemEngine engine, SmemCounts *times);
+
 /* Milliseconds that this share of them did not exceed. */
 extern double smem_decisions_ms(const SmemDecisions *decisions, double share);
 

@@ -47,7 +47,10 @@ take_row(SmemOutboxRow *row, void *arg)
 		entry->commit_at = state->due[i].commit_at;
 	}
 	if (entry->head && entry->attempts > 1)
+	{
 		sh->retries_before++;
+		pg_atomic_fetch_add_u64(&sh->slot->retries, 1);
+	}
 	smem_feed_send(sh, entry, row);
 	return sh->window.bytes < SMEM_WINDOW_BYTES + RETRY_BYTES;
 }

@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "pg/catalog.h"
 #include "pg/figures.h"
+#include "pg/meter.h"
 #include "pg/settings.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -269,6 +270,8 @@ tend_sink(int index, SmemSink sink, const char *datname, TimestampTz now)
 						  smem_sink_enabled(sink) && smem_database_wanted(datname),
 					  now);
 	reported = strcmp(slot->last_error, NO_SLOT) == 0;
+	if (slot->pid == 0 && !due && !smem_sink_enabled(sink))
+		smem_meter_sink_off(db, sink);
 	LWLockRelease(smem_shared->lock);
 	if (due)
 		*handle = smem_worker_start("smem_shipper_main", names[sink],
@@ -372,6 +375,20 @@ tend_database(int index, const char *datname, TimestampTz now, int *probing)
 	return BEAT_MS;
 }
 
+/* Whether nothing is left to find out: what nobody knows yet may have rows that wait. */
+static void
+note_settled(void)
+{
+	bool settled = nunclaimed == 0 || smem_shared->full_reported;
+
+	LWLockAcquire(smem_shared->lock, LW_SHARED);
+	for (int i = 0; i < SMEM_MAX_DATABASES && settled; i++)
+		settled = smem_shared->database[i].state != SMEM_DATABASE_PROBE;
+	LWLockRelease(smem_shared->lock);
+	if (settled)
+		pg_atomic_write_u32(&smem_shared->settled, 1);
+}
+
 /* Returns how long to sleep. */
 static long
 tend_all(void)
@@ -398,6 +415,8 @@ tend_all(void)
 		for (int sink = 0; sink < SMEM_SINKS; sink++)
 			timeout = Min(timeout, tend_sink(i, sink, datname, now));
 	}
+	if (pg_atomic_read_u32(&smem_shared->settled) == 0)
+		note_settled();
 	return timeout;
 }
 

@@ -51,7 +51,7 @@ static const SmemBounds decision = {SMEM_DECISION_UNIT, seconds_decision,
 									lengthof(seconds_decision)};
 static const SmemBounds recovery = {SMEM_PERSISTENCE_UNIT_US / 1e6, seconds_recovery,
 									lengthof(seconds_recovery)};
-static const SmemBounds batch = {1.0 / SMEM_ROWS_PER_UNIT, rows_batch, lengthof(rows_batch)};
+static const SmemBounds batch = {1.0 / SMEM_UNITS_PER_ROW, rows_batch, lengthof(rows_batch)};
 
 static void
 set_label(SmemLabel *label, const char *name, const char *value)
@@ -280,15 +280,6 @@ put_violations(Scrape *scrape)
 
 /* --- policy ---------------------------------------------------------------------------- */
 
-static void
-add_times(SmemCounts *to, const SmemCounts *from)
-{
-	for (int i = 0; i < SMEM_BUCKETS; i++)
-		to->count[i] += from->count[i];
-	to->sum += from->sum;
-	to->n += from->n;
-}
-
 /* What is decided on every write is shown from the start, so that its first refusal is a step up from 0. */
 static bool
 is_usual(const SmemDecisions *line)
@@ -298,7 +289,7 @@ is_usual(const SmemDecisions *line)
 }
 
 static void
-put_decisions(Scrape *scrape, SmemDatabaseSlot *db, const char *name, SmemCounts *times)
+put_decisions(Scrape *scrape, SmemDatabaseSlot *db, const char *name)
 {
 	for (int i = 0; i < SMEM_COUNT_LINES; i++)
 	{
@@ -313,7 +304,6 @@ put_decisions(Scrape *scrape, SmemDatabaseSlot *db, const char *name, SmemCounts
 		set_label(&labels[3], "decision", smem_decided_name(line.decided));
 		set_label(&labels[4], "engine", smem_engine_name(line.engine));
 		smem_expose_uint(&scrape->ex, labels, 5, line.times.n);
-		add_times(&times[line.engine == SMEM_ENGINE_OPA], &line.times);
 	}
 }
 
@@ -333,7 +323,7 @@ put_policy(Scrape *scrape)
 {
 	static const SmemEngine engines[2] = {SMEM_ENGINE_BUILTIN, SMEM_ENGINE_OPA};
 	SmemExposition		   *ex = &scrape->ex;
-	SmemCounts				times[2] = {0};
+	SmemCounts				times;
 	SmemLabel				label;
 	char					name[NAMEDATALEN];
 
@@ -343,15 +333,16 @@ put_policy(Scrape *scrape)
 	for (int i = 0; i < SMEM_MAX_DATABASES; i++)
 	{
 		if (smem_database_served(&smem_shared->database[i], name))
-			put_decisions(scrape, &smem_shared->database[i], name, times);
+			put_decisions(scrape, &smem_shared->database[i], name);
 	}
 	smem_expose_family(ex, "memory_policy_decision_duration_seconds", SMEM_METRIC_HISTOGRAM,
 					   "Seconds that a decision of policy took.");
 	for (int i = 0; i < 2; i++)
 	{
 		set_label(&label, "engine", smem_engine_name(engines[i]));
-		if (times[i].n > 0 || engines[i] == (SmemEngine) smem_guc_policy)
-			smem_expose_histogram(ex, &label, 1, &decision, times[i].count, times[i].sum);
+		smem_count_times(engines[i], &times);
+		if (times.n > 0 || engines[i] == (SmemEngine) smem_guc_policy)
+			smem_expose_histogram(ex, &label, 1, &decision, times.count, times.sum);
 	}
 	smem_expose_family(ex, "memory_policy_engine_up", SMEM_METRIC_GAUGE,
 					   "Whether the engine that decides can do so.");

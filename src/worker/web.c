@@ -10,7 +10,8 @@
 #include "worker/config.h"
 #include "worker/metrics.h"
 
-#define METRICS_MAX ((size_t) 32 * 1024 * 1024)
+/* Less than a frame may have; 65,536 tenants with long names at two sinks come near to it. */
+#define METRICS_MAX ((size_t) 60 * 1024 * 1024)
 #define METRICS_KEEP ((size_t) 1024 * 1024)
 
 static MemoryContext context; /* of one document */

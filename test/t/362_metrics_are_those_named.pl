@@ -135,10 +135,14 @@ SKIP:
 sql('CREATE DATABASE second');
 $node->safe_psql('second', 'CREATE EXTENSION somamem');
 ok($metrics->reaches(1, 'memory_worker_running', database => 'second', sink => 'somabrain'), 'another database has its own');
+$node->safe_psql('second', "SELECT somamem.authorize('{\"action\": \"nonsense\"}')");
+my $decided = $metrics->value('memory_policy_decision_duration_seconds_count', engine => 'builtin');
 $node->safe_psql('second', 'DROP EXTENSION somamem');
 ok(poll('the figures of a database without the extension are gone',
 		sub { return !grep { ($_->[1]->{database} // '') eq 'second' } $metrics->samples; }),
 	'until it has the extension no more');
+is($metrics->value('memory_policy_decision_duration_seconds_count', engine => 'builtin'), $decided,
+	'what was counted of all databases does not go back');
 set_now($node, kafka_brokers => '');
 ok(poll('a sink that is off has no figures', sub { return !grep { ($_->[1]->{sink} // '') eq 'kafka' } $metrics->samples; }),
 	'a sink that is off has none');

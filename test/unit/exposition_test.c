@@ -47,6 +47,21 @@ check_gauge(void)
 }
 
 static void
+check_unit(void)
+{
+	SmemExposition ex = begin(true);
+
+	smem_expose_family(&ex, "lag_seconds", SMEM_METRIC_GAUGE, "Lag.");
+	tap_is(smem_buf_text(&out),
+		   "# HELP lag_seconds Lag.\n# TYPE lag_seconds gauge\n# UNIT lag_seconds seconds\n",
+		   "OpenMetrics wants the unit");
+	ex = begin(false);
+	smem_expose_family(&ex, "lag_seconds", SMEM_METRIC_GAUGE, "Lag.");
+	tap_is(smem_buf_text(&out), "# HELP lag_seconds Lag.\n# TYPE lag_seconds gauge\n",
+		   "the other format has none");
+}
+
+static void
 check_labels(void)
 {
 	SmemLabel labels[3] = {
@@ -89,6 +104,7 @@ main(void)
 	smem_buf_init(&out, 1024 * 1024);
 	check_counter();
 	check_gauge();
+	check_unit();
 	check_labels();
 	check_histogram();
 	smem_buf_free(&out);
